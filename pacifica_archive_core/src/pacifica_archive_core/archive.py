@@ -1,0 +1,301 @@
+"""The contract of every archive."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Protocol,
+    Self,
+    final,
+    runtime_checkable,
+)
+
+from pacifica_archive_core.errors import (
+    AccessDenied,
+    ArchiveError,
+    FileError,
+    NotSupported,
+)
+from pacifica_archive_core.ids import checked_file_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+    from types import TracebackType
+
+    from pacifica_archive_core.files import ArchiveReader, ArchiveWriter
+    from pacifica_archive_core.status import FileStatus
+
+__all__ = ["Archive", "SupportsAdopt", "SupportsLocalPath"]
+
+
+class Archive(ABC):
+    """
+    Files under integer ids, in a store that may have tape behind its disks.
+
+    Shared by any number of threads; opened after a fork, never across one.
+    Every method may raise ArchiveUnavailable and AccessDenied, ValueError when
+    the archive is closed, RuntimeError in a process that did not open it, and
+    InvalidFileId; only what it may raise beyond is listed with it.
+
+    A backend gives the hooks (``_open``, ``_create``, ``_status``,
+    ``_delete``; ``_stage`` where there is tape) and may replace the methods
+    that are not final.
+
+    Args:
+        options: an instance of ``options_class``. The constructor acquires
+            everything or raises an ArchiveError, and reads no environment.
+    """
+
+    #: An attrs class; see ``pacifica_archive_core.options``.
+    options_class: ClassVar[type[Any]]
+    #: The sections of the INI file, any one of which may hold the options; the
+    #: first, without underscores, is the backend's name in the environment.
+    config_sections: ClassVar[tuple[str, ...]]
+    #: Bytes per call that are worth making.
+    block_size: int = 1 << 18
+    #: Whether other processes that open the same store see the same files.
+    shared_between_processes: ClassVar[bool] = True
+
+    def __init__(self, options: Any) -> None:  # noqa: ANN401 (each backend's own class)
+        self.options = options
+        self._pid = os.getpid()
+        self._closed = False
+
+    @abstractmethod
+    def _open(self, file_id: int, *, recall: bool) -> ArchiveReader:
+        """Open the present version; FileOffline if not ``recall``."""
+
+    @abstractmethod
+    def _create(
+        self, file_id: int, *, size: int | None, mtime_ns: int | None, overwrite: bool
+    ) -> ArchiveWriter:
+        """Begin a file; may refuse at once what its commit would refuse."""
+
+    @abstractmethod
+    def _status(self, file_id: int) -> FileStatus:
+        """Never open, recall, or wait for a file that moves between levels."""
+
+    @abstractmethod
+    def _delete(self, file_id: int) -> None:
+        """Remove the file; never recall it."""
+
+    def _stage(self, file_id: int) -> bool:
+        """Ask for a recall and return; the default serves stores without tape."""
+        if self._status(file_id).online:
+            return True
+        raise NotSupported("this backend cannot stage files")
+
+    def _close(self) -> None:  # noqa: B027 (not every backend holds something)
+        """Free what the archive holds; called once, in the opening process."""
+
+    @final
+    def open(self, file_id: int, *, recall: bool = False) -> ArchiveReader:
+        """
+        Open the present version of a file for reading.
+
+        Args:
+            file_id: the id.
+            recall: wait for a file on tape, as long as an option of the
+                backend allows, instead of raising FileOffline.
+
+        Raises:
+            NoSuchFile, FileOffline, FileDamaged: as they say.
+        """
+        return self._open(self._ready(file_id), recall=recall)
+
+    @final
+    def create(
+        self,
+        file_id: int,
+        *,
+        size: int | None = None,
+        mtime_ns: int | None = None,
+        overwrite: bool = False,
+    ) -> ArchiveWriter:
+        """
+        Begin to store a file, which becomes visible when its writer commits.
+
+        Args:
+            file_id: the id.
+            size: the number of bytes, if known: the commit then refuses any
+                other, and the store may reserve the space.
+            mtime_ns: the time of the content, nanoseconds since 1970; the
+                time of the commit by default.
+            overwrite: replace the file that is stored under this id.
+
+        Raises:
+            FileExists: the id is taken, and ``overwrite`` is false. If it is
+                taken only later, the commit raises it.
+            ArchiveFull: no space for ``size`` bytes.
+        """
+        self._ready(file_id)
+        if size is not None and size < 0:
+            raise ValueError(f"a size is not negative: {size}")
+        return self._create(file_id, size=size, mtime_ns=mtime_ns, overwrite=overwrite)
+
+    @final
+    def status(self, file_id: int) -> FileStatus:
+        """
+        Return what is known of a file without touching its bytes.
+
+        Raises:
+            NoSuchFile: no file is stored under this id.
+        """
+        return self._status(self._ready(file_id))
+
+    @final
+    def stage(self, file_id: int) -> bool:
+        """
+        Ask for a recall of the file from tape, and return at once.
+
+        Idempotent. False says "asked for", never "done": look at the status.
+
+        Returns:
+            True if it is on disk already.
+
+        Raises:
+            NoSuchFile, FileDamaged: as they say.
+            NotSupported: the file is not on disk and the store cannot recall.
+        """
+        return self._stage(self._ready(file_id))
+
+    @final
+    def delete(self, file_id: int) -> None:
+        """
+        Remove the file; who has it open reads on.
+
+        Raises:
+            NoSuchFile: no file is stored under this id, or no longer.
+        """
+        self._delete(self._ready(file_id))
+
+    def digests(self, file_id: int) -> Mapping[str, bytes]:
+        """
+        Return the digests kept with the present version: algorithm to value.
+
+        Empty if none are kept; never computed, never recalled for.
+
+        Raises:
+            NoSuchFile: no file is stored under this id.
+        """
+        self.status(file_id)
+        return {}
+
+    def status_many(
+        self, file_ids: Iterable[int]
+    ) -> Iterator[tuple[int, FileStatus | ArchiveError]]:
+        """
+        Yield each id with its status, or with the error of this very file.
+
+        In input order, duplicates kept; a backend asks its store in batches.
+        The store itself failing (ArchiveUnavailable) is raised.
+        """
+        for file_id in file_ids:
+            try:
+                answer: FileStatus | ArchiveError = self.status(file_id)
+            except (FileError, AccessDenied) as exc:
+                answer = exc
+            yield file_id, answer
+
+    def stage_many(
+        self, file_ids: Iterable[int]
+    ) -> Iterator[tuple[int, bool | ArchiveError]]:
+        """Ask for recalls; yields as ``status_many`` does, values of ``stage``."""
+        for file_id in file_ids:
+            try:
+                answer: bool | ArchiveError = self.stage(file_id)
+            except (FileError, AccessDenied, NotSupported) as exc:
+                answer = exc
+            yield file_id, answer
+
+    def check(self) -> None:
+        """
+        Ask the store whether it would serve.
+
+        Raises:
+            ArchiveUnavailable: it does not answer.
+        """
+        self.ensure_open()
+
+    @final
+    def close(self) -> None:
+        """
+        Free what the archive holds, even if that fails. Idempotent.
+
+        Open readers and writers raise ValueError from then on, and are still
+        to be closed or discarded by their users.
+        """
+        if not self._closed:
+            self._closed = True
+            # A forked child owns nothing: its end must not end its parent's.
+            if self._pid == os.getpid():
+                self._close()
+
+    @final
+    def ensure_open(self) -> None:
+        """
+        Raise unless this archive may be used here and now.
+
+        Raises:
+            ValueError: it is closed.
+            RuntimeError: it was opened by another process.
+        """
+        if self._closed:
+            raise ValueError("the archive is closed")
+        if self._pid != os.getpid():
+            raise RuntimeError(
+                "the archive was opened by another process: open it after fork"
+            )
+
+    @final
+    def _ready(self, file_id: int) -> int:
+        """Check the archive and the id; first thing in every method with an id."""
+        self.ensure_open()
+        return checked_file_id(file_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@runtime_checkable
+class SupportsAdopt(Protocol):
+    """A store that can take in a file that lies in it already."""
+
+    def adopt(self, file_id: int, source: str, *, overwrite: bool = False) -> None:
+        """
+        Make the file at the absolute path ``source`` the file of this id.
+
+        It is moved, not copied, where the store can.
+
+        Raises:
+            SourceRefused: the path is not absolute, not allowed, not there,
+                no regular file, or an archived file itself.
+            FileExists: the id is taken, and ``overwrite`` is false.
+            CommitUnclear: stored, or not: look at its status.
+        """
+
+
+@runtime_checkable
+class SupportsLocalPath(Protocol):
+    """A store whose files other programs of this host can open by path."""
+
+    def local_path(self, file_id: int) -> Path:
+        """
+        Return where the present version is; for reading only.
+
+        Raises:
+            NoSuchFile: no file is stored under this id.
+        """
