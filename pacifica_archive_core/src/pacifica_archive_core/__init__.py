@@ -7,7 +7,12 @@ Backends are distributions of their own; see ``backend_names``.
 from __future__ import annotations
 
 from pacifica_archive_core.archive import Archive, SupportsAdopt, SupportsLocalPath
-from pacifica_archive_core.backends import backend_names, load_backend, open_archive
+from pacifica_archive_core.backends import (
+    ArchiveSpec,
+    backend_names,
+    load_backend,
+    open_archive,
+)
 from pacifica_archive_core.copying import copy
 from pacifica_archive_core.errors import (
     AccessDenied,
@@ -45,6 +50,7 @@ __all__ = [
     "ArchiveError",
     "ArchiveFull",
     "ArchiveReader",
+    "ArchiveSpec",
     "ArchiveUnavailable",
     "ArchiveWriter",
     "BackendError",

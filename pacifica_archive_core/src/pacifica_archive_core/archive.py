@@ -90,7 +90,7 @@ class Archive(ABC):
             return True
         raise NotSupported("this backend cannot stage files")
 
-    def _close(self) -> None:  # noqa: B027 (not every backend holds something)
+    def _close(self) -> None:
         """Free what the archive holds; called once, in the opening process."""
 
     @final

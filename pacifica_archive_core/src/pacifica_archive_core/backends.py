@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from importlib import metadata
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import attrs
 from stevedore import DriverManager
@@ -14,7 +15,7 @@ from pacifica_archive_core.errors import (
     BackendLoadError,
     UnknownBackend,
 )
-from pacifica_archive_core.options import load_options
+from pacifica_archive_core.options import find_config, load_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GROUP",
+    "ArchiveSpec",
     "InstalledBackend",
     "backend_names",
     "installed_backends",
@@ -137,3 +139,54 @@ def open_archive(
     return archive_class(
         load_options(archive_class, file=config, env=env, given=options)
     )
+
+
+@attrs.frozen(kw_only=True)
+class ArchiveSpec:
+    """
+    Which archive a command or a server works on; picklable, opened later.
+
+    A server hands it to its workers, which open the archive after their fork.
+
+    Attributes:
+        backend: a backend's name.
+        config: the INI file found by ``find_config``, or None.
+        given: options of the command line, which win; may hold secrets.
+    """
+
+    #: Environment variables that name the backend, first wins: ours, 0.4.2's.
+    TYPE_VARIABLES: ClassVar = ("PACIFICA_ARCHIVE_TYPE", "PAI_BACKEND_TYPE")
+    #: The backend when nothing names one, as in release 0.4.2.
+    DEFAULT_TYPE: ClassVar = "posix"
+
+    backend: str
+    config: Path | None
+    given: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+
+    @classmethod
+    def from_environment(
+        cls,
+        env: Mapping[str, str],
+        *,
+        backend: str | None = None,
+        config: str | Path | None = None,
+        given: Mapping[str, str] | None = None,
+    ) -> ArchiveSpec:
+        """
+        Take what is given, and the rest from an environment.
+
+        Raises:
+            ConfigError: a configuration file that was named is not there.
+        """
+        named = [env[name] for name in cls.TYPE_VARIABLES if env.get(name)]
+        return cls(
+            backend=backend or (named or [cls.DEFAULT_TYPE])[0],
+            config=find_config(config, env),
+            given=given or {},
+        )
+
+    def open(self) -> Archive:
+        """Open the archive in this process; raises as ``open_archive`` does."""
+        return open_archive(
+            self.backend, config=self.config, env=os.environ, **self.given
+        )
