@@ -1,0 +1,461 @@
+"""
+Set up, check and try every distribution of this repository.
+
+`nox` runs what CI runs; `nox -l` lists everything; `nox -s serve` starts a server.
+Three tables say what there is: `DISTRIBUTIONS`, `PYTHONS` and `NEEDS`. What a machine
+lacks is listed under NOT RUN at the very end, and is a failure when `CI` is set.
+"""
+
+from __future__ import annotations
+
+import argparse
+import atexit
+import functools
+import glob
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import attrs
+import nox
+
+ROOT = Path(__file__).resolve().parent
+
+nox.needs_version = ">=2026.1"
+# Only what every machine has: virtualenv comes with nox. Never fetch an interpreter.
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+
+
+# --- what there is ---------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Distribution:
+    """
+    One distribution of the repository, tested in an environment of its own.
+
+    `local` names the rows that it cannot work without, nearest last; `needs` the rows
+    of `NEEDS` that its tests want. Only published ones are built by `wheels`.
+    """
+
+    directory: str
+    local: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    published: bool = True
+
+    @property
+    def package(self) -> str:
+        """Return the name of its import package."""
+        return Path(self.directory).name.replace("-", "_")
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Return the directories that hold its Python code."""
+        return (f"{self.directory}/src", f"{self.directory}/tests")
+
+
+DISTRIBUTIONS = {
+    "core": Distribution(directory="pacifica_archive_core"),
+    "posix": Distribution(directory="pacifica_archive_posix", local=("core",)),
+    "http": Distribution(directory="pacifica_archive_http", local=("core",)),
+    # What the documentation teaches, as a stranger would write it.
+    "zip": Distribution(
+        directory="docs/examples/pacifica-archive-zip",
+        local=("core",),
+        published=False,
+    ),
+}
+
+# The tests run on the interpreter that runs nox and on each of these that really runs.
+# An absent one is listed under NOT RUN and is never a failure, CI included: a machine
+# with nothing but its own python3 has to pass.
+PYTHONS = ("3.11", "3.12", "3.13")
+
+
+@attrs.frozen(kw_only=True)
+class Need:
+    """Something outside Python: it is there when `probe`, a command, exits with 0."""
+
+    probe: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+# Names and packages are Debian's, of Debian 12 and later and Ubuntu 22.04 and later.
+NEEDS = {
+    # Builds C extensions such as uWSGI, so the interpreter's headers belong to it.
+    "compiler": Need(
+        probe=(
+            "sh",
+            "-c",
+            'cc --version && test -e "$0/Python.h"',
+            sysconfig.get_path("include"),
+        ),
+        packages=("gcc", "libc6-dev", "python3-dev"),
+    ),
+    "curl": Need(probe=("curl", "--version"), packages=("curl",)),
+    "nginx": Need(
+        probe=(
+            "sh",
+            "-c",
+            "nginx -v && test -e /usr/lib/nginx/modules/ngx_http_dav_ext_module.so",
+        ),
+        packages=("nginx-light", "libnginx-mod-http-dav-ext"),
+    ),
+    # `wrk --version` exits with 1.
+    "wrk": Need(probe=("sh", "-c", "command -v wrk"), packages=("wrk",)),
+}
+
+BENCH_NEEDS = ("compiler", "curl", "nginx", "wrk")
+
+DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
+# The next feature release of a linter must not turn this repository red by itself.
+RUFF = "ruff~=0.17.6"
+MYPY = "mypy~=2.4.1"
+
+
+# --- what this machine has -------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Absence:
+    """One thing that was not run, and what would make it run."""
+
+    what: str
+    why: str
+
+
+NOT_RUN: list[Absence] = []
+
+
+@atexit.register
+def print_not_run() -> None:
+    """Print what was not run, after everything that nox itself prints."""
+    if not NOT_RUN:
+        return
+    sys.stdout.flush()
+    lines = [f"  {absence.what}: {absence.why}" for absence in NOT_RUN]
+    rule = "=" * 30
+    print(f"\n{rule} NOT RUN {rule}", *lines, "=" * 69, sep="\n", file=sys.stderr)
+
+
+def in_ci() -> bool:
+    """Tell whether an absence is a failure."""
+    return os.environ.get("CI", "") not in {"", "0", "false"}
+
+
+def works(probe: tuple[str, ...]) -> bool:
+    """Tell whether a command runs and exits with 0."""
+    # Debian keeps servers where only root's PATH looks.
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    try:
+        done = subprocess.run(
+            probe,
+            env={**os.environ, "PATH": path},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
+
+
+def may_install() -> bool:
+    """Tell whether this is root on Debian, Ubuntu or a child of theirs."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return False
+    family = {release["ID"], *release.get("ID_LIKE", "").split()}
+    return os.geteuid() == 0 and bool({"debian", "ubuntu"} & family)
+
+
+def apt_get(*arguments: str) -> None:
+    """Run apt-get; whether it helped is for the next probe to say."""
+    command = ("apt-get", "-y", "-q", *arguments)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    print("nox >", *command, file=sys.stderr, flush=True)
+    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
+
+
+@functools.cache
+def apt_update() -> None:
+    """Fetch the lists of packages, once a run of nox."""
+    apt_get("update")
+
+
+def find_needs(session: nox.Session, names: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    Return those of the needs that are met, after installing what may be installed.
+
+    The others are listed under NOT RUN, and end the session as failed in CI.
+    """
+    met = []
+    for name in names:
+        need = NEEDS[name]
+        if not works(need.probe) and may_install():
+            apt_update()
+            apt_get("install", "--no-install-recommends", *need.packages)
+        if works(need.probe):
+            met.append(name)
+        else:
+            why = f"no {name} here; Debian: apt-get install {' '.join(need.packages)}"
+            NOT_RUN.append(Absence(what=session.name, why=why))
+    if in_ci() and len(met) < len(names):
+        session.error(f"absent: {', '.join(sorted({*names} - {*met}))}")
+    return tuple(met)
+
+
+def find_python(version: str) -> str | None:
+    """
+    Return the path of a CPython of that version which really runs.
+
+    A file named python3.12 proves nothing: pyenv puts one on PATH that only fails.
+    """
+    pyenv = os.environ.get("PYENV_ROOT") or os.path.expanduser("~/.pyenv")
+    candidates = [
+        os.path.join(folder, f"python{version}")
+        for folder in os.environ.get("PATH", "").split(os.pathsep)
+    ]
+    candidates += sorted(glob.glob(f"{pyenv}/versions/{version}.*/bin/python"))
+    program = (
+        "import ssl, sqlite3, sys, sysconfig;"
+        f"sys.exit('%d.%d' % sys.version_info[:2] != '{version}'"
+        " or bool(sysconfig.get_config_var('Py_GIL_DISABLED')))"
+    )
+    for candidate in candidates:
+        if os.access(candidate, os.X_OK) and works((candidate, "-c", program)):
+            return candidate
+    return None
+
+
+# --- environments ----------------------------------------------------------------
+
+
+def with_local(*names: str) -> list[str]:
+    """Return the rows with everything local that they need, the needed ones first."""
+    ordered: list[str] = []
+    for name in names:
+        for row in (*with_local(*DISTRIBUTIONS[name].local), name):
+            if row not in ordered:
+                ordered.append(row)
+    return ordered
+
+
+def install(
+    session: nox.Session,
+    *names: str,
+    met: tuple[str, ...] = (),
+    more: tuple[str, ...] = (),
+) -> None:
+    """Install the rows, what they need, and what the tests of the named ones want."""
+    arguments = ["-e", f"./{DISTRIBUTIONS['core'].directory}[testing]"]
+    for name in with_local(*names):
+        if name != "core":
+            arguments += ["-e", f"./{DISTRIBUTIONS[name].directory}"]
+    for name in names:
+        project = nox.project.load_toml(
+            ROOT / DISTRIBUTIONS[name].directory / "pyproject.toml"
+        )
+        groups = project.get("dependency-groups", {})
+        for group in ("tests", *(f"tests-{need}" for need in met)):
+            if group in groups:
+                arguments += nox.project.dependency_groups(project, group)
+    session.install(*arguments, *more)
+
+
+# --- sessions, in the order of the default run -----------------------------------
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and format."""
+    session.install(RUFF)
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly: every distribution with its tests, then the repository."""
+    install(session, *DISTRIBUTIONS, more=(MYPY, f"nox=={nox.__version__}"))
+    # One run each: test modules of two distributions may have the same name.
+    for name, distribution in DISTRIBUTIONS.items():
+        session.run("mypy", f"--cache-dir=.mypy_cache/{name}", *distribution.code)
+    session.run("mypy", "--cache-dir=.mypy_cache/repo", "noxfile.py", "tests_repo")
+
+
+@nox.session
+def repo(session: nox.Session) -> None:
+    """Test this file and what must be alike in every distribution."""
+    session.install("pytest", f"nox=={nox.__version__}")
+    session.run("pytest", "tests_repo", *session.posargs)
+
+
+def run_tests(session: nox.Session, name: str) -> None:
+    """Test one distribution, alone in its environment with what it needs."""
+    distribution = DISTRIBUTIONS[name]
+    met = find_needs(session, distribution.needs)
+    install(session, name, met=met)
+    with session.chdir(distribution.directory):
+        session.run("pytest", *session.posargs)
+
+
+def register_tests(session_name: str, python: str | None) -> None:
+    """Make the sessions that test each distribution on one interpreter."""
+
+    @nox.session(name=session_name, python=python)
+    @nox.parametrize("name", list(DISTRIBUTIONS), ids=list(DISTRIBUTIONS))
+    def tests(session: nox.Session, name: str) -> None:
+        """Test one distribution, alone in its environment with what it needs."""
+        run_tests(session, name)
+
+
+def register_absent_tests(session_name: str, version: str) -> None:
+    """Make a session that says that an interpreter is absent."""
+
+    @nox.session(name=session_name, venv_backend="none")
+    def tests(session: nox.Session) -> None:
+        """Tell that this interpreter is absent."""
+        why = f"no Python {version} runs here (it may be absent: no failure)"
+        NOT_RUN.append(Absence(what=session_name, why=why))
+        session.skip(why)
+
+
+register_tests("tests", None)
+for _version in PYTHONS:
+    if _version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        continue
+    if _python := find_python(_version):
+        register_tests(f"tests-{_version}", _python)
+    else:
+        register_absent_tests(f"tests-{_version}", _version)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, warnings being errors, and run its examples."""
+    install(session, *DISTRIBUTIONS, more=DOCS_REQUIREMENTS)
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
+    # The example packages have tests of their own, run as rows of DISTRIBUTIONS.
+    examples = [
+        f"--ignore={d.directory}" for d in DISTRIBUTIONS.values() if not d.published
+    ]
+    session.run("pytest", "--import-mode=importlib", "-W", "error", "docs", *examples)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build every distribution and install each alone from what was built."""
+    session.install("build", "virtualenv")
+    work = Path(session.create_tmp()).resolve()
+    shutil.rmtree(work)
+    house = work / "wheelhouse"
+    published = {n: d for n, d in DISTRIBUTIONS.items() if d.published}
+    for distribution in published.values():
+        session.run("python", "-m", "build", "-o", str(house), distribution.directory)
+        if lacking := missing_in_archives(house, distribution.package):
+            session.error(f"{distribution.directory}: not packed: {lacking}")
+    for name, distribution in published.items():
+        environment = work / name
+        python = str(environment / "bin" / "python")
+        package = distribution.package
+        session.run("virtualenv", "-q", str(environment))
+        # --find-links goes before an index where both have the same version.
+        pip = (python, "-m", "pip")
+        run = functools.partial(session.run, external=True)
+        run(*pip, "install", "-q", "--find-links", str(house), package)
+        run(*pip, "check")
+        # -I: not the source tree, which looks like a namespace package from here.
+        run(python, "-I", "-c", f"import {package}; print({package}.__file__)")
+
+
+def missing_in_archives(house: Path, package: str) -> list[str]:
+    """Return what the two archives of a package should hold and do not."""
+    (wheel,) = house.glob(f"{package}-*.whl")
+    (source,) = house.glob(f"{package}-*.tar.gz")
+    with zipfile.ZipFile(wheel) as archive:
+        in_wheel = archive.namelist()
+    with tarfile.open(source) as archive:
+        in_source = archive.getnames()
+    wanted = ("LICENSE", "COPYING", f"{package}/py.typed")
+    return [
+        f"{name} in {where.name}"
+        for where, names in ((wheel, in_wheel), (source, in_source))
+        for name in wanted
+        if not any(held == name or held.endswith(f"/{name}") for held in names)
+    ]
+
+
+# --- sessions to ask for ---------------------------------------------------------
+
+TO_TRY = """
+The archive is {prefix}, the server http://{address}:{port}; Ctrl-C stops it. To try:
+
+  curl -T README.md http://{address}:{port}/12345     # store a file as 12345
+  curl http://{address}:{port}/12345                  # get it back
+  curl -I http://{address}:{port}/files/12345         # size, time, version
+  curl -I http://{address}:{port}/12345               # the same, as Pacifica says it
+  curl -X POST http://{address}:{port}/12345          # stage it: have it on disk
+  curl -X DELETE http://{address}:{port}/12345        # delete it
+"""
+
+
+@nox.session(default=False, reuse_venv=True)
+def serve(session: nox.Session) -> None:
+    """Serve ./archive on http://127.0.0.1:8080 (options of `serve` after `--`)."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("-a", "--address", default="127.0.0.1")
+    parser.add_argument("-p", "--port", default="8080")
+    parser.add_argument("-t", "--type", default="posix")
+    parser.add_argument("--prefix", default="./archive")
+    given, others = parser.parse_known_args(session.posargs)
+    session.install(
+        *(f"./{DISTRIBUTIONS[n].directory}" for n in ("core", "posix", "http"))
+    )
+    Path(given.prefix).mkdir(parents=True, exist_ok=True)
+    print(TO_TRY.format_map(vars(given)), flush=True)
+    session.run(
+        *("pacifica-archive", "serve", "-t", given.type, "--prefix", given.prefix),
+        *("-p", given.port, "-a", given.address, *others),
+        # Ctrl-C reaches the server too: it may take its time to finish transfers.
+        interrupt_timeout=60,
+    )
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure ours beside release 0.4.2 and nginx (the script's options after `--`)."""
+    if find_needs(session, BENCH_NEEDS) != BENCH_NEEDS:
+        session.skip("a comparison needs everything it compares with")
+    session.install(
+        *(f"./{d.directory}" for d in DISTRIBUTIONS.values() if d.published)
+    )
+    session.run("python", "bench/run.py", *session.posargs)
+
+
+@nox.session(default=False)
+def coverage(session: nox.Session) -> None:
+    """Run the tests of all distributions in one environment and report coverage."""
+    met = find_needs(
+        session, tuple({n: None for d in DISTRIBUTIONS.values() for n in d.needs})
+    )
+    install(session, *DISTRIBUTIONS, met=met, more=("coverage>=7.10",))
+    settings = {
+        "COVERAGE_RCFILE": str(ROOT / ".coveragerc"),
+        "COVERAGE_FILE": str(ROOT / ".coverage"),
+    }
+    session.run("coverage", "erase", env=settings)
+    for distribution in DISTRIBUTIONS.values():
+        with session.chdir(distribution.directory):
+            session.run("coverage", "run", "-m", "pytest", env=settings)
+    session.run("coverage", "combine", env=settings)
+    session.run("coverage", "report", *session.posargs, env=settings)
