@@ -12,6 +12,7 @@ import argparse
 import atexit
 import functools
 import glob
+import importlib.metadata
 import os
 import platform
 import shutil
@@ -118,6 +119,7 @@ DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
 # The next feature release of a linter must not turn this repository red by itself.
 RUFF = "ruff~=0.17.6"
 MYPY = "mypy~=2.4.1"
+NOX = f"nox=={importlib.metadata.version('nox')}"
 
 
 # --- what this machine has -------------------------------------------------------
@@ -286,7 +288,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly: every distribution with its tests, then the repository."""
-    install(session, *DISTRIBUTIONS, more=(MYPY, f"nox=={nox.__version__}"))
+    install(session, *DISTRIBUTIONS, more=(MYPY, NOX))
     # One run each: test modules of two distributions may have the same name.
     for name, distribution in DISTRIBUTIONS.items():
         session.run("mypy", f"--cache-dir=.mypy_cache/{name}", *distribution.code)
@@ -296,7 +298,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def repo(session: nox.Session) -> None:
     """Test this file and what must be alike in every distribution."""
-    session.install("pytest", f"nox=={nox.__version__}")
+    session.install("pytest", NOX)
     session.run("pytest", "tests_repo", *session.posargs)
 
 
