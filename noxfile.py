@@ -287,12 +287,16 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Check types, strictly: every distribution with its tests, then the repository."""
-    install(session, *DISTRIBUTIONS, more=(MYPY, NOX))
+    """Check types, strictly (rows of the table after `--`, else all and the rest)."""
+    names = session.posargs or list(DISTRIBUTIONS)
+    install(session, *names, more=(MYPY, NOX))
     # One run each: test modules of two distributions may have the same name.
-    for name, distribution in DISTRIBUTIONS.items():
-        session.run("mypy", f"--cache-dir=.mypy_cache/{name}", *distribution.code)
-    session.run("mypy", "--cache-dir=.mypy_cache/repo", "noxfile.py", "tests_repo")
+    for name in names:
+        session.run(
+            "mypy", f"--cache-dir=.mypy_cache/{name}", *DISTRIBUTIONS[name].code
+        )
+    if not session.posargs:
+        session.run("mypy", "--cache-dir=.mypy_cache/repo", "noxfile.py", "tests_repo")
 
 
 @nox.session
@@ -363,7 +367,8 @@ def wheels(session: nox.Session) -> None:
     house = work / "wheelhouse"
     published = {n: d for n, d in DISTRIBUTIONS.items() if d.published}
     for distribution in published.values():
-        session.run("python", "-m", "build", "-o", str(house), distribution.directory)
+        build = ("python", "-m", "build", "-o", str(house), distribution.directory)
+        session.run(*build, silent=True)
         if lacking := missing_in_archives(house, distribution.package):
             session.error(f"{distribution.directory}: not packed: {lacking}")
     for name, distribution in published.items():
@@ -377,7 +382,7 @@ def wheels(session: nox.Session) -> None:
         run(*pip, "install", "-q", "--find-links", str(house), package)
         run(*pip, "check")
         # -I: not the source tree, which looks like a namespace package from here.
-        run(python, "-I", "-c", f"import {package}; print({package}.__file__)")
+        run(python, "-I", "-c", f"import {package} as p; print(p.__file__); p.__all__")
 
 
 def missing_in_archives(house: Path, package: str) -> list[str]:
