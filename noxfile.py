@@ -252,6 +252,20 @@ def with_local(*names: str) -> list[str]:
     return ordered
 
 
+def editable(*names: str) -> list[str]:
+    """
+    Return pip's arguments for the rows.
+
+    Editable, as anything else leaves build/ behind, from which setuptools packs
+    modules that are long gone.
+    """
+    return [
+        argument
+        for name in names
+        for argument in ("-e", f"./{DISTRIBUTIONS[name].directory}")
+    ]
+
+
 def install(
     session: nox.Session,
     *names: str,
@@ -259,10 +273,9 @@ def install(
     more: tuple[str, ...] = (),
 ) -> None:
     """Install the rows, what they need, and what the tests of the named ones want."""
-    arguments = ["-e", f"./{DISTRIBUTIONS['core'].directory}[testing]"]
-    for name in with_local(*names):
-        if name != "core":
-            arguments += ["-e", f"./{DISTRIBUTIONS[name].directory}"]
+    core, *others = with_local("core", *names)
+    arguments = ["-e", f"./{DISTRIBUTIONS[core].directory}[testing]"]
+    arguments += editable(*others)
     for name in names:
         project = nox.project.load_toml(
             ROOT / DISTRIBUTIONS[name].directory / "pyproject.toml"
@@ -425,9 +438,7 @@ def serve(session: nox.Session) -> None:
     parser.add_argument("-t", "--type", default="posix")
     parser.add_argument("--prefix", default="./archive")
     given, others = parser.parse_known_args(session.posargs)
-    session.install(
-        *(f"./{DISTRIBUTIONS[n].directory}" for n in ("core", "posix", "http"))
-    )
+    session.install(*editable("core", "posix", "http"))
     Path(given.prefix).mkdir(parents=True, exist_ok=True)
     print(TO_TRY.format_map(vars(given)), flush=True)
     session.run(
@@ -443,9 +454,7 @@ def bench(session: nox.Session) -> None:
     """Measure ours beside release 0.4.2 and nginx (the script's options after `--`)."""
     if find_needs(session, BENCH_NEEDS) != BENCH_NEEDS:
         session.skip("a comparison needs everything it compares with")
-    session.install(
-        *(f"./{d.directory}" for d in DISTRIBUTIONS.values() if d.published)
-    )
+    session.install(*editable(*(n for n, d in DISTRIBUTIONS.items() if d.published)))
     session.run("python", "bench/run.py", *session.posargs)
 
 
