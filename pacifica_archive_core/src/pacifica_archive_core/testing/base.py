@@ -1,0 +1,270 @@
+"""What a backend's author declares and gives to the contract's tests."""
+
+from __future__ import annotations
+
+import enum
+import gc
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
+import pytest
+
+from pacifica_archive_core.archive import SupportsAdopt, SupportsLocalPath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
+
+    from pacifica_archive_core.archive import Archive
+
+__all__ = [
+    "FILE_ID",
+    "Declarations",
+    "SourceKind",
+    "content",
+    "fetch",
+    "forget",
+    "store",
+]
+
+FILE_ID = 12345
+
+
+class SourceKind(enum.Enum):
+    """What lies at a path that a test gives to ``adopt``."""
+
+    FILE = "a file that may be adopted"
+    MISSING = "nothing"
+    DIRECTORY = "a directory"
+    SYMLINK = "a symbolic link to a file that may be adopted"
+    BELOW_SYMLINK = "such a file, by way of a symbolic link to its directory"
+    HARD_LINK = "a file with a second name"
+    OUTSIDE = "a file where nothing may be adopted from"
+
+
+class Declarations:
+    """
+    What a backend can do, declared once, and how its medium is reached.
+
+    Every attribute's default is the one that promises least; a test of an
+    ability that is not declared is skipped and says so.
+    ``opener``, ``read_raw``, ``write_raw`` and ``list_raw`` are needed; each
+    other method belongs to the ability that its docstring names.
+    """
+
+    # No ABC: pytest passes over an abstract test class without a word, where
+    # NotImplementedError is an error of every test that needs what is not given.
+
+    #: Files outlive the archive that stored them: another archive opened on the
+    #: same store, also by another process, sees them.
+    persistent: ClassVar[bool] = False
+    #: What a dead writer left is gone when the next archive has been opened.
+    #: Meant for persistent stores; false for one that cleans up in another way.
+    sweeps: ClassVar[bool] = True
+    #: The medium has files with holes; then give ``write_raw_sparse``.
+    sparse: ClassVar[bool] = False
+    #: What mtimes are cut to: 1 for nanoseconds, 10**9 for seconds.
+    mtime_resolution_ns: ClassVar[int] = 1
+    #: ``digests`` returns what was set on the writer.
+    keeps_digests: ClassVar[bool] = False
+    #: There is tape, or a pretence; then give ``make_offline``, ``finish_recalls``.
+    has_tape: ClassVar[bool] = False
+    #: The store can be filled up; then give ``filled``.
+    can_be_filled: ClassVar[bool] = False
+    #: The store can stop to answer; then give ``unreachable``.
+    can_be_unreachable: ClassVar[bool] = False
+    #: Runs of the comparison with a dictionary; fewer for a slow store.
+    model_examples: ClassVar[int] = 20
+
+    @pytest.fixture
+    def opener(self) -> Callable[[], Archive]:
+        """
+        Return a function that opens an archive on this test's own empty store.
+
+        Called more than once it opens the same store, if that is persistent.
+        It is pickled and called in other processes: a ``functools.partial`` of
+        the archive's class and its options will do, a lambda will not.
+        """
+        raise NotImplementedError("give a fixture `opener`")
+
+    @pytest.fixture
+    def archive(self, opener: Callable[[], Archive]) -> Iterator[Archive]:
+        """Open the archive that a test works on."""
+        with opener() as archive:
+            yield archive
+
+    def read_raw(self, archive: Archive, file_id: int) -> bytes:
+        """
+        Return the bytes of a file from the medium, not by way of the archive.
+
+        Else reading and writing might agree on a mistake.
+        """
+        raise NotImplementedError("give `read_raw`")
+
+    def write_raw(self, archive: Archive, file_id: int, data: bytes) -> None:
+        """Put a file on the medium, not by way of the archive."""
+        raise NotImplementedError("give `write_raw`")
+
+    def list_raw(self, archive: Archive) -> set[str]:
+        """
+        Return the names of all that lies on the medium, not only of files.
+
+        Directories and what unfinished writers keep there belong to it: the
+        tests compare the names before and after.
+        """
+        raise NotImplementedError("give `list_raw`")
+
+    def write_raw_sparse(
+        self, archive: Archive, file_id: int, size: int, parts: dict[int, bytes]
+    ) -> None:
+        """
+        Put a file on the medium of zeros but for ``parts``: offset to bytes.
+
+        For ``sparse``.
+        """
+        raise NotImplementedError("give `write_raw_sparse`")
+
+    def make_offline(self, archive: Archive, file_id: int) -> None:
+        """Leave a file on tape only; for ``has_tape``."""
+        raise NotImplementedError("give `make_offline`")
+
+    def finish_recalls(self, archive: Archive) -> None:
+        """Return when all that was asked for is on disk; for ``has_tape``."""
+        raise NotImplementedError("give `finish_recalls`")
+
+    def filled(self, archive: Archive) -> AbstractContextManager[None]:
+        """Let the store have no space left in a with-block; for ``can_be_filled``."""
+        raise NotImplementedError("give `filled`")
+
+    def unreachable(self, archive: Archive) -> AbstractContextManager[None]:
+        """
+        Let the store not answer in a with-block, and answer again after it.
+
+        For ``can_be_unreachable``.
+        """
+        raise NotImplementedError("give `unreachable`")
+
+    def sources(self, archive: Archive) -> Path:
+        """
+        Return a directory of this host that ``adopt`` takes files from.
+
+        For a backend with ``adopt``, unless it gives ``make_source``.
+        """
+        raise NotImplementedError("give `sources` or `make_source`")
+
+    def make_source(
+        self, archive: Archive, kind: SourceKind, data: bytes, tmp_path: Path
+    ) -> str | None:
+        """
+        Make what ``kind`` says and return its path; None: there is no such thing.
+
+        For a backend with ``adopt`` whose paths are not those of this host.
+        """
+        folder = self.sources(archive)
+        file = (tmp_path if kind is SourceKind.OUTSIDE else folder) / "source"
+        if kind is SourceKind.DIRECTORY:
+            file.mkdir()
+            return str(file)
+        if kind is SourceKind.MISSING:
+            return str(file)
+        if kind is SourceKind.BELOW_SYMLINK:
+            real = folder / "real"
+            real.mkdir()
+            (folder / "way").symlink_to(real, target_is_directory=True)
+            (real / "source").write_bytes(data)
+            return str(folder / "way" / "source")
+        file.write_bytes(data)
+        if kind is SourceKind.SYMLINK:
+            (folder / "link").symlink_to(file)
+            return str(folder / "link")
+        if kind is SourceKind.HARD_LINK:
+            (folder / "second").hardlink_to(file)
+        return str(file)
+
+    def source_exists(self, archive: Archive, source: str) -> bool:
+        """Whether a path made by ``make_source`` is still there."""
+        del archive
+        return os.path.lexists(source)
+
+    def need(self, ability: str) -> None:
+        """Skip the test unless the ability is declared."""
+        if not getattr(self, ability):
+            pytest.skip(f"lacks the ability {ability!r}")
+
+    def need_adopt(self, archive: Archive) -> SupportsAdopt:
+        """Skip the test unless the archive can adopt."""
+        if not isinstance(archive, SupportsAdopt):
+            pytest.skip("lacks the ability SupportsAdopt")
+        return archive
+
+    def need_local_path(self, archive: Archive) -> SupportsLocalPath:
+        """Skip the test unless the archive has local paths."""
+        if not isinstance(archive, SupportsLocalPath):
+            pytest.skip("lacks the ability SupportsLocalPath")
+        return archive
+
+    def calls(self, archive: Archive) -> dict[str, Callable[[Any], object]]:
+        """Return each method that takes an id and raises, as a call with the id."""
+        calls: dict[str, Callable[[Any], object]] = {
+            "open": archive.open,
+            "create": archive.create,
+            "status": archive.status,
+            "stage": archive.stage,
+            "delete": archive.delete,
+            "digests": archive.digests,
+        }
+        if isinstance(archive, SupportsLocalPath):
+            calls["local_path"] = archive.local_path
+        return calls
+
+    def private_words(self, archive: Archive) -> set[str]:
+        """
+        Return what no message may hold: by default every option that is text.
+
+        Prefixes, hosts, users and passwords are; words under 4 letters are
+        left out, since they may be part of an honest message.
+        """
+        words: set[str] = set()
+        if attrs.has(type(archive.options)):
+            for value in attrs.asdict(archive.options, recurse=False).values():
+                values = value if isinstance(value, (tuple, list)) else (value,)
+                words.update(str(v) for v in values if isinstance(v, (str, Path)))
+        return {word for word in words if len(word) >= 4}
+
+
+def content(name: object, size: int) -> bytes:
+    """Return ``size`` bytes that only this name has."""
+    return hashlib.shake_128(repr(name).encode()).digest(size)
+
+
+def store(
+    archive: Archive,
+    file_id: int,
+    data: bytes,
+    *,
+    mtime_ns: int | None = None,
+    overwrite: bool = True,
+    digests: dict[str, bytes] | None = None,
+) -> None:
+    """Store a file, in blocks."""
+    with archive.create(
+        file_id, size=len(data), mtime_ns=mtime_ns, overwrite=overwrite
+    ) as writer:
+        writer.digests.update(digests or {})
+        for start in range(0, len(data), archive.block_size):
+            writer.write(data[start : start + archive.block_size])
+
+
+def fetch(archive: Archive, file_id: int) -> bytes:
+    """Return the bytes of a file."""
+    with archive.open(file_id) as reader:
+        return reader.readall()
+
+
+def forget(things: list[Any]) -> None:
+    """Drop the last references to things, and have them finalized."""
+    things.clear()
+    gc.collect()

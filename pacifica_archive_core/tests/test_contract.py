@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from kits import MemoryKit
+
+
+class TestMemoryArchive(MemoryKit):
+    pass
