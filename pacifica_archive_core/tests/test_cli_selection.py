@@ -9,7 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from pacifica_archive_core import ArchiveSpec
+from pacifica_archive_core import ArchiveSpec, ConfigError
 from pacifica_archive_core.cli import archive_options
 from pacifica_archive_core.cli.group import CommandGroup
 from pacifica_archive_core.cli.selection import selecting_options
@@ -124,3 +124,13 @@ def test_a_configuration_file_that_is_not_there_is_a_configuration_error(
     result = run("show", "-c", str(tmp_path / "none.ini"))
 
     assert 14 == result.exit_code
+
+
+@pytest.mark.parametrize("key", ["config", "env"])
+def test_an_unknown_option_named_as_a_keyword_of_open_archive_is_refused(
+    key: str,
+) -> None:
+    spec = ArchiveSpec(backend="memory", config=None, given={key: "value"})
+
+    with pytest.raises(ConfigError, match=f"no option '{key}'"):
+        spec.open()

@@ -187,6 +187,10 @@ class ArchiveSpec:
 
     def open(self) -> Archive:
         """Open the archive in this process; raises as ``open_archive`` does."""
-        return open_archive(
-            self.backend, config=self.config, env=os.environ, **self.given
+        archive_class = load_backend(self.backend)
+        # Not through open_archive: a key of ``given`` may be named as its keywords.
+        return archive_class(
+            load_options(
+                archive_class, file=self.config, env=os.environ, given=self.given
+            )
         )
