@@ -10,8 +10,12 @@ from __future__ import annotations
 import click
 
 from pacifica_archive_core.cli.exits import DEBUG, PROGRAM, epilog
+from pacifica_archive_core.cli.files import adopt, delete, stage, status
 from pacifica_archive_core.cli.group import CommandGroup
+from pacifica_archive_core.cli.installed import backends, check, options
+from pacifica_archive_core.cli.names import filename2id, id2filename
 from pacifica_archive_core.cli.selection import archive_options, selecting_options
+from pacifica_archive_core.cli.transfers import get, put
 
 __all__ = ["archive_options", "main"]
 
@@ -33,3 +37,10 @@ def main(ctx: click.Context, *, debug: bool) -> None:
     The options that select the archive may stand here or after the command.
     """
     ctx.meta[DEBUG] = debug
+
+
+for _command in (
+    *(put, get, status, stage, adopt, delete),
+    *(check, backends, options, id2filename, filename2id),
+):
+    main.add_command(_command)

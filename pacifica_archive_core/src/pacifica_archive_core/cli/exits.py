@@ -37,16 +37,20 @@ if TYPE_CHECKING:
     from types import FrameType
 
 __all__ = [
+    "DEBUG",
     "EXITS",
+    "PROGRAM",
     "BrokenCommand",
     "Exit",
     "Failures",
     "LocalFileError",
+    "RangeOutside",
     "complain",
     "epilog",
     "exit_code",
     "quiet_ends",
     "stoppable",
+    "warnings_said",
 ]
 
 PROGRAM = "pacifica-archive"
@@ -57,6 +61,10 @@ _FAILED = 1
 
 class LocalFileError(FileError):
     """A file outside the archive cannot be read or written."""
+
+
+class RangeOutside(FileError):
+    """The file has no byte in the range that was asked for."""
 
 
 class BrokenCommand(ArchiveError):
@@ -76,7 +84,11 @@ class Exit:
 EXITS = (
     Exit(code=0, meaning="all done"),
     Exit(code=_FAILED, meaning="failed in another way, or files in different ways"),
-    Exit(code=2, meaning="wrong command line", errors=(InvalidFileId,)),
+    Exit(
+        code=2,
+        meaning="wrong command line, or no byte in --range",
+        errors=(InvalidFileId, RangeOutside),
+    ),
     Exit(code=3, meaning="no such file in the archive", errors=(NoSuchFile,)),
     Exit(code=4, meaning="in the archive already", errors=(FileExists,)),
     Exit(code=5, meaning="on tape: stage it", errors=(FileOffline,)),
@@ -167,13 +179,6 @@ class _Stopped(BaseException):
         self.signal_number = signal_number
 
 
-class _Warnings(logging.Handler):
-    """Says the warnings of the library as the command says its own errors."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        complain(record.getMessage())
-
-
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
     """
@@ -192,8 +197,6 @@ def stoppable() -> Iterator[None]:
         for number in (signal.SIGTERM, signal.SIGHUP)
         if (handler := signal.getsignal(number)) is signal.SIG_DFL
     }
-    warnings = _Warnings(logging.WARNING)
-    logging.getLogger().addHandler(warnings)
     for number in before:
         signal.signal(number, stop)
     try:
@@ -201,7 +204,22 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        logging.getLogger().removeHandler(warnings)
+
+
+class _Warnings(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        complain(record.getMessage())
+
+
+@contextlib.contextmanager
+def warnings_said() -> Iterator[None]:
+    """Say what the library logs as a warning as a command says its own errors."""
+    handler = _Warnings(logging.WARNING)
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""The options that say which archive a command works on."""
+"""Which archive a command works on: the options that say it, and opening it."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,11 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from pacifica_archive_core.backends import ArchiveSpec, backend_names
+from pacifica_archive_core.cli.exits import Failures, stoppable, warnings_said
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["archive_options", "complete_backend", "selecting_options"]
+    from pacifica_archive_core.archive import Archive
+
+__all__ = ["archive_options", "complete_backend", "opened", "selecting_options"]
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _Result = TypeVar("_Result")
@@ -95,6 +99,19 @@ def archive_options(command: Callable[..., _Result]) -> Callable[..., _Result]:
         return command(*args, spec=spec, **kwargs)
 
     return selecting_options(with_spec)
+
+
+@contextlib.contextmanager
+def opened(spec: ArchiveSpec) -> Iterator[tuple[Archive, Failures]]:
+    """
+    Open the archive for one command; end that with the code of its failures.
+
+    Signals that ask for the end unwind the block, so that writers discard.
+    """
+    failures = Failures()
+    with stoppable(), warnings_said(), spec.open() as archive:
+        yield archive, failures
+    failures.finish()
 
 
 def _key(name: str) -> str:

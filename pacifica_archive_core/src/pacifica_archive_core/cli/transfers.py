@@ -1,0 +1,205 @@
+"""The commands that move bytes: ``put`` and ``get``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from pacifica_archive_core.cli.exits import PROGRAM, LocalFileError, RangeOutside
+from pacifica_archive_core.cli.parameters import (
+    ByteRange,
+    byte_range,
+    pairs_argument,
+)
+from pacifica_archive_core.cli.progress import byte_progress, file_progress
+from pacifica_archive_core.cli.selection import archive_options, opened
+from pacifica_archive_core.copying import copy
+from pacifica_archive_core.errors import IncompleteWrite
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pacifica_archive_core.archive import Archive
+    from pacifica_archive_core.backends import ArchiveSpec
+
+__all__ = ["get", "put"]
+
+_STANDARD = "-"
+
+
+@click.command
+@pairs_argument("FILE")
+@click.option("--overwrite", is_flag=True, help="Replace what is stored already.")
+@click.option(
+    "--size",
+    type=click.IntRange(min=0),
+    metavar="BYTES",
+    help="Store nothing unless exactly so many come: for a pipe, whose breaking"
+    " looks like its end. With one FILE only.",
+)
+@archive_options
+def put(
+    *,
+    spec: ArchiveSpec,
+    pairs: tuple[tuple[int, str], ...],
+    overwrite: bool,
+    size: int | None,
+) -> None:
+    """
+    Store each FILE under its ID, whole or not at all.
+
+    A FILE - is standard input. The time of a file is kept with it; what comes
+    from a pipe has the time it was stored. An ID that is taken is refused, and
+    so is a file that changes while it is read.
+    """
+    if size is not None and len(pairs) > 1:
+        raise click.UsageError("--size goes with one FILE")
+    if sum(name == _STANDARD for _, name in pairs) > 1:
+        raise click.UsageError("standard input can be stored once")
+    with opened(spec) as (archive, failures), file_progress("put", pairs) as files:
+        for file_id, name in files:
+            with failures.one():
+                _put(archive, file_id, name, size=size, overwrite=overwrite)
+
+
+@click.command
+@pairs_argument("FILE")
+@click.option(
+    "--range",
+    "wanted",
+    type=byte_range,
+    metavar="RANGE",
+    help="Only these bytes, counted from 0 and both ends included, as in HTTP:"
+    " 0-99 the first hundred, 100- all behind them, -100 the last hundred.",
+)
+@click.option(
+    "--recall",
+    is_flag=True,
+    help="Wait for files on tape, as long as the backend's options allow.",
+)
+@archive_options
+def get(
+    *,
+    spec: ArchiveSpec,
+    pairs: tuple[tuple[int, str], ...],
+    wanted: ByteRange | None,
+    recall: bool,
+) -> None:
+    """
+    Fetch the file of each ID into FILE, whole or not at all.
+
+    A FILE - is standard output. A FILE that exists is replaced, when all the
+    bytes are there. It gets the time that is kept in the archive.
+    """
+    with opened(spec) as (archive, failures), file_progress("get", pairs) as files:
+        for file_id, name in files:
+            with failures.one():
+                _get(archive, file_id, name, wanted=wanted, recall=recall)
+
+
+def _put(
+    archive: Archive, file_id: int, name: str, *, size: int | None, overwrite: bool
+) -> None:
+    with _local(file_id, name), _source(name) as (source, found):
+        if size is None and found is not None:
+            size = found.st_size
+        with (
+            archive.create(
+                file_id,
+                size=size,
+                mtime_ns=None if found is None else found.st_mtime_ns,
+                overwrite=overwrite,
+            ) as writer,
+            byte_progress(f"put {file_id}", size) as hashers,
+        ):
+            copy(source, writer, block_size=archive.block_size, hashers=hashers)
+            if found is not None and _changed(found, os.fstat(source.fileno())):
+                raise IncompleteWrite(file_id, f"{name} changed while it was read")
+
+
+def _get(
+    archive: Archive, file_id: int, name: str, *, wanted: ByteRange | None, recall: bool
+) -> None:
+    with archive.open(file_id, recall=recall) as reader:
+        size = reader.status.size
+        span = range(size) if wanted is None else wanted.within(size)
+        if span is None:
+            raise RangeOutside(file_id, f"none of its {size} bytes is in the range")
+        with (
+            _local(file_id, name),
+            _target(name, reader.status.mtime_ns) as target,
+            byte_progress(f"get {file_id}", len(span)) as hashers,
+        ):
+            reader.seek(span.start)
+            copy(
+                reader,
+                target,
+                block_size=archive.block_size,
+                size=len(span),
+                hashers=hashers,
+            )
+
+
+@contextlib.contextmanager
+def _local(file_id: int, name: str) -> Iterator[None]:
+    """Tell failures of files outside the archive from its own."""
+    try:
+        yield
+    except BrokenPipeError:
+        # The reader of the output has enough: no failure, but the end.
+        raise
+    except OSError as exc:
+        raise LocalFileError(file_id, f"{name}: {exc.strerror or exc}") from exc
+
+
+@contextlib.contextmanager
+def _source(name: str) -> Iterator[tuple[IO[bytes], os.stat_result | None]]:
+    """Open a source; what is known of it if it is a regular file."""
+    if name == _STANDARD:
+        yield sys.stdin.buffer, None
+        return
+    with Path(name).open("rb") as source:
+        found = os.fstat(source.fileno())
+        # Of a pipe, as of <(...), the size and the time say nothing.
+        yield source, found if stat.S_ISREG(found.st_mode) else None
+
+
+def _changed(before: os.stat_result, after: os.stat_result) -> bool:
+    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+
+
+@contextlib.contextmanager
+def _target(name: str, mtime_ns: int) -> Iterator[IO[bytes]]:
+    """Open a target that appears, or replaces the old file, when all went well."""
+    if name == _STANDARD:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    path = Path(name)
+    if path.exists() and not path.is_file():
+        # A device or a pipe is written to, never replaced; a directory refuses.
+        with path.open("wb") as target:
+            yield target
+        return
+    # Through a symbolic link, as cp does, instead of replacing the link.
+    path = path.resolve()
+    part = path.with_name(f".{PROGRAM}-{secrets.token_hex(8)}.part")
+    try:
+        with part.open("xb") as target:
+            if path.exists():
+                # What was private stays private.
+                os.fchmod(target.fileno(), stat.S_IMODE(path.stat().st_mode))
+            yield target
+            target.flush()
+            os.utime(target.fileno(), ns=(mtime_ns, mtime_ns))
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
