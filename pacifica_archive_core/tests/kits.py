@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 import pytest
+from tiny import TinyArchive, TinyOptions
 
 from pacifica_archive_core import Archive, MemoryArchive, MemoryOptions
 from pacifica_archive_core.memory import _File
@@ -16,6 +17,7 @@ from pacifica_archive_core.testing import ArchiveContract
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 
 class MemoryKit(ArchiveContract):
@@ -60,3 +62,48 @@ class MemoryKit(ArchiveContract):
         archive.options = attrs.evolve(before, capacity=held)
         yield
         archive.options = before
+
+
+class TinyKit(ArchiveContract):
+    """The medium is a directory."""
+
+    archive_class: ClassVar[type[TinyArchive]] = TinyArchive
+    persistent = True
+    sparse = True
+    can_be_unreachable = True
+
+    @pytest.fixture
+    def opener(self, tmp_path: Path) -> Callable[[], Archive]:
+        return partial(self.archive_class, TinyOptions(tmp_path / "store"))
+
+    def read_raw(self, archive: Archive, file_id: int) -> bytes:
+        assert isinstance(archive, TinyArchive)
+        return (archive.names / str(file_id)).read_bytes()
+
+    def write_raw(self, archive: Archive, file_id: int, data: bytes) -> None:
+        self.write_raw_sparse(archive, file_id, len(data), {0: data})
+
+    def write_raw_sparse(
+        self, archive: Archive, file_id: int, size: int, parts: dict[int, bytes]
+    ) -> None:
+        assert isinstance(archive, TinyArchive)
+        with (archive.data / "raw").open("wb") as file:
+            file.truncate(size)
+            for offset, part in parts.items():
+                file.seek(offset)
+                file.write(part)
+        (archive.names / str(file_id)).symlink_to("../data/raw")
+
+    def list_raw(self, archive: Archive) -> set[str]:
+        prefix = archive.options.prefix
+        return {str(path.relative_to(prefix)) for path in prefix.rglob("*")}
+
+    def sources(self, archive: Archive) -> Path:
+        assert isinstance(archive, TinyArchive)
+        return archive.inbox
+
+    @contextlib.contextmanager
+    def unreachable(self, archive: Archive) -> Iterator[None]:
+        away = archive.options.prefix.rename(archive.options.prefix.parent / "away")
+        yield
+        away.rename(archive.options.prefix)

@@ -16,11 +16,13 @@ pytest.register_assert_rewrite(
         f"{__name__}.{module}"
         for module in (
             "adoption",
+            "child",
             "closing",
             "identity",
             "model",
             "processes",
             "reading",
+            "status",
             "storing",
             "tape",
             "threads",

@@ -27,6 +27,7 @@ __all__ = [
     "content",
     "fetch",
     "forget",
+    "refusal",
     "store",
 ]
 
@@ -113,7 +114,7 @@ class Declarations:
         Return the names of all that lies on the medium, not only of files.
 
         Directories and what unfinished writers keep there belong to it: the
-        tests compare the names before and after.
+        tests compare the names before and after, also of a closed archive.
         """
         raise NotImplementedError("give `list_raw`")
 
@@ -268,3 +269,15 @@ def forget(things: list[Any]) -> None:
     """Drop the last references to things, and have them finalized."""
     things.clear()
     gc.collect()
+
+
+def refusal(call: Callable[..., object], *args: object) -> Exception | None:
+    """Return what a call raises; close or discard what it returns instead."""
+    try:
+        result = call(*args)
+    except Exception as exc:  # noqa: BLE001 (which one it is, the test will say)
+        return exc
+    for end in ("discard", "close"):
+        if hasattr(result, end):
+            getattr(result, end)()
+    return None

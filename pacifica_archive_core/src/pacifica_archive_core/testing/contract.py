@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+from pacifica_archive_core.testing.adoption import AdoptionContract
 from pacifica_archive_core.testing.base import SourceKind
+from pacifica_archive_core.testing.closing import ClosingContract
+from pacifica_archive_core.testing.identity import IdentityContract
+from pacifica_archive_core.testing.model import ModelContract
+from pacifica_archive_core.testing.processes import ProcessesContract
 from pacifica_archive_core.testing.reading import ReadingContract
+from pacifica_archive_core.testing.status import StatusContract
 from pacifica_archive_core.testing.storing import StoringContract
+from pacifica_archive_core.testing.tape import TapeContract
+from pacifica_archive_core.testing.threads import ThreadsContract
+from pacifica_archive_core.testing.versions import VersionsContract
 
 __all__ = ["ArchiveContract", "SourceKind"]
 
 
-class ArchiveContract(StoringContract, ReadingContract):
+class ArchiveContract(
+    StoringContract,
+    ReadingContract,
+    VersionsContract,
+    IdentityContract,
+    StatusContract,
+    TapeContract,
+    AdoptionContract,
+    ThreadsContract,
+    ProcessesContract,
+    ClosingContract,
+    ModelContract,
+):
     """
     Every test of the contract; subclass it in a test module of a backend.
 
