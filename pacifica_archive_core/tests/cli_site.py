@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -100,7 +99,9 @@ class Site:
         """Return the environment of other processes that work here."""
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join((str(self.packages), str(TESTS))),
+            "PYTHONPATH": os.pathsep.join(
+                (str(self.packages), str(TESTS), os.environ.get("PYTHONPATH", ""))
+            ),
             # Where stevedore remembers entry points.
             "XDG_CACHE_HOME": str(self.here.with_name("cache")),
         }
@@ -147,10 +148,6 @@ class Site:
 class Program(subprocess.Popen[bytes]):
     """A started command, killed at the end of its with-block at the latest."""
 
-    def end(self, limit_s: float = 30) -> int:
-        """Wait for its end and return the code; a negative one is a signal's."""
-        return self.wait(limit_s)
-
     def __enter__(self) -> Self:
         return self
 
@@ -160,6 +157,5 @@ class Program(subprocess.Popen[bytes]):
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self.poll() is None:
-            self.send_signal(signal.SIGKILL)
+        self.kill()
         super().__exit__(exc_type, value, traceback)

@@ -18,7 +18,7 @@ from pacifica_archive_core.cli.parameters import (
     byte_range,
     pairs_argument,
 )
-from pacifica_archive_core.cli.progress import byte_progress, file_progress
+from pacifica_archive_core.cli.progress import byte_progress
 from pacifica_archive_core.cli.selection import archive_options, opened
 from pacifica_archive_core.copying import copy
 from pacifica_archive_core.errors import IncompleteWrite
@@ -63,8 +63,8 @@ def put(
         raise click.UsageError("--size goes with one FILE")
     if sum(name == _STANDARD for _, name in pairs) > 1:
         raise click.UsageError("standard input can be stored once")
-    with opened(spec) as (archive, failures), file_progress("put", pairs) as files:
-        for file_id, name in files:
+    with opened(spec) as (archive, failures):
+        for file_id, name in pairs:
             with failures.one():
                 _put(archive, file_id, name, size=size, overwrite=overwrite)
 
@@ -98,8 +98,8 @@ def get(
     A FILE - is standard output. A FILE that exists is replaced, when all the
     bytes are there. It gets the time that is kept in the archive.
     """
-    with opened(spec) as (archive, failures), file_progress("get", pairs) as files:
-        for file_id, name in files:
+    with opened(spec) as (archive, failures):
+        for file_id, name in pairs:
             with failures.one():
                 _get(archive, file_id, name, wanted=wanted, recall=recall)
 

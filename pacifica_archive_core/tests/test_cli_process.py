@@ -1,0 +1,419 @@
+"""The program as a process: streams, signals, terminals, shells."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pty
+import select
+import signal
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from pacifica_archive_core.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cli_site import Program, Site
+
+pytest_plugins = ("cli_site",)
+
+LIMIT_S = 30
+#: Several blocks of the backend.
+DATA = bytes(range(256)) * 1024
+#: More than a pipe holds.
+LONG = DATA * 8
+STOPS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+class Pause:
+    """Stops a program within a transfer; the test sees it, then lets it go on."""
+
+    def __init__(self) -> None:
+        self._seen, self._tell = os.pipe()
+        self._wait, self._go = os.pipe()
+        self._open = {self._seen, self._tell, self._wait, self._go}
+
+    @property
+    def fds(self) -> tuple[int, int]:
+        return self._tell, self._wait
+
+    @property
+    def selection(self) -> tuple[str, str]:
+        return "-o", f"pause_fds={self._tell} {self._wait}"
+
+    def wait(self) -> None:
+        """Return when the program has moved a block, and stands still."""
+        self._close(self._tell, self._wait)
+        ready, _, _ = select.select([self._seen], [], [], LIMIT_S)
+
+        assert [self._seen] == ready
+        assert b"." == os.read(self._seen, 1)
+
+    def go_on(self) -> None:
+        """Let the program run to its end."""
+        self._close(self._go)
+
+    def _close(self, *fds: int) -> None:
+        for fd in self._open.intersection(fds):
+            os.close(fd)
+        self._open.difference_update(fds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._close(*self._open)
+
+
+def heed_signals() -> None:
+    """Have the signals do what they do by default, however the tests were started."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def paused(
+    site: Site,
+    *args: str,
+    **popen: Any,  # noqa: ANN401 (as subprocess has it)
+) -> Iterator[tuple[Program, Pause]]:
+    """Start a transfer and yield it when it has come half way."""
+    with (
+        Pause() as pause,
+        site.start(
+            *(*args, *pause.selection),
+            pass_fds=pause.fds,
+            stderr=subprocess.PIPE,
+            **{"preexec_fn": heed_signals, **popen},
+        ) as program,
+    ):
+        pause.wait()
+        yield program, pause
+
+
+def ended(program: Program) -> tuple[int, bytes]:
+    """Return the code and the complaints of a program that comes to its end."""
+    _, stderr = program.communicate(timeout=LIMIT_S)
+    return program.returncode, stderr
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_put_that_is_stopped_stores_nothing_and_dies_of_the_signal(
+    site: Site, number: signal.Signals
+) -> None:
+    Path("source").write_bytes(DATA)
+
+    with paused(site, "put", "5", "source") as (program, _):
+        program.send_signal(number)
+
+        assert (-number, b"") == ended(program)
+    assert {} == site.stored()
+
+
+def test_put_that_is_stopped_keeps_the_old_file(site: Site) -> None:
+    site.store(5, b"old")
+    Path("source").write_bytes(DATA)
+
+    with paused(site, "put", "--overwrite", "5", "source") as (program, _):
+        program.terminate()
+        ended(program)
+
+    assert {"5": b"old"} == site.stored()
+
+
+def test_put_that_waits_for_standard_input_can_be_stopped(site: Site) -> None:
+    source, feed = os.pipe()
+    os.write(feed, bytes(1 << 16))
+
+    with paused(site, "put", "5", "-", stdin=source) as (program, pause):
+        pause.go_on()
+        program.terminate()
+
+        assert (-signal.SIGTERM, b"") == ended(program)
+    assert {} == site.stored()
+    os.close(source)
+    os.close(feed)
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_get_that_is_stopped_leaves_the_old_target_alone(
+    site: Site, number: signal.Signals
+) -> None:
+    site.store(5, DATA)
+    Path("target").write_bytes(b"old")
+
+    with paused(site, "get", "5", "target") as (program, _):
+        program.send_signal(number)
+
+        assert (-number, b"") == ended(program)
+    assert {"target": b"old"} == contents()
+
+
+def contents() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path.cwd().iterdir()}
+
+
+def test_get_writes_beside_the_target_until_it_is_whole(site: Site) -> None:
+    site.store(5, DATA)
+
+    with paused(site, "get", "5", "target") as (program, pause):
+        half_way = [path.name for path in Path.cwd().iterdir()]
+        pause.go_on()
+        ended(program)
+
+    assert (1, True) == (len(half_way), half_way[0].startswith(".pacifica-archive-"))
+    assert {"target": DATA} == contents()
+
+
+def test_a_signal_that_is_to_be_ignored_is_ignored(site: Site) -> None:
+    Path("source").write_bytes(DATA)
+
+    def as_nohup() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    with paused(site, "put", "5", "source", preexec_fn=as_nohup) as (program, pause):
+        program.send_signal(signal.SIGHUP)
+        pause.go_on()
+
+        assert (0, b"") == ended(program)
+    assert {"5": DATA} == site.stored()
+
+
+def rewrite(path: Path) -> None:
+    with path.open("r+b") as stream:
+        stream.write(b"new")
+
+
+def shorten(path: Path) -> None:
+    os.truncate(path, len(DATA) // 2)
+
+
+def lengthen(path: Path) -> None:
+    with path.open("ab") as stream:
+        stream.write(b"more")
+
+
+@pytest.mark.parametrize("change", [rewrite, shorten, lengthen])
+def test_a_source_that_changes_while_it_is_read_is_not_stored(
+    site: Site, change: Callable[[Path], None]
+) -> None:
+    source = Path("source")
+    source.write_bytes(DATA)
+
+    with paused(site, "put", "5", "source") as (program, pause):
+        change(source)
+        pause.go_on()
+        code, _ = ended(program)
+
+    assert (10, {}) == (code, site.stored())
+
+
+def test_a_reader_that_has_enough_ends_get_without_a_word(site: Site) -> None:
+    site.store(5, LONG)
+    with site.start(
+        "get", "5", "-", stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as program:
+        assert program.stdout is not None
+        program.stdout.read(1)
+        program.stdout.close()
+        program.stdout = None
+
+        assert (-signal.SIGPIPE, b"") == ended(program)
+
+
+@pytest.mark.parametrize(
+    "args", [("status", "5"), ("stage", "5"), ("id2filename", "5"), ("get", "5", "-")]
+)
+def test_a_reader_that_is_gone_ends_every_command_without_a_word(
+    site: Site, args: tuple[str, ...]
+) -> None:
+    site.store(5, b"x")
+    unread, stdout = os.pipe()
+    os.close(unread)
+    with site.start(*args, stdout=stdout, stderr=subprocess.PIPE) as program:
+        os.close(stdout)
+
+        assert (-signal.SIGPIPE, b"") == ended(program)
+
+
+def test_standard_output_that_is_full_is_a_failure(site: Site) -> None:
+    site.store(5, LONG)
+    with (
+        Path("/dev/full").open("wb") as full,
+        site.start("get", "5", "-", stdout=full, stderr=subprocess.PIPE) as program,
+    ):
+        expected = b"pacifica-archive: file 5: -: No space left on device\n"
+        assert (15, expected) == ended(program)
+
+
+def test_bytes_go_from_stream_to_stream_as_they_are(site: Site) -> None:
+    with site.start("put", "5", "-", stdin=subprocess.PIPE) as program:
+        program.communicate(LONG, timeout=LIMIT_S)
+    with site.start("get", "5", "-", stdout=subprocess.PIPE) as program:
+        stdout, _ = program.communicate(timeout=LIMIT_S)
+
+    assert LONG == stdout
+
+
+def test_put_reads_a_named_pipe_to_its_end(site: Site) -> None:
+    os.mkfifo("pipe")
+    with site.start("put", "5", "pipe") as program:
+        Path("pipe").write_bytes(LONG)
+
+        assert 0 == program.wait(LIMIT_S)
+    assert {"5": LONG} == site.stored()
+
+
+def test_get_writes_into_a_named_pipe(site: Site) -> None:
+    site.store(5, LONG)
+    os.mkfifo("pipe")
+    with site.start("get", "5", "pipe") as program:
+        came = Path("pipe").read_bytes()
+
+        assert 0 == program.wait(LIMIT_S)
+    assert LONG == came
+
+
+def test_get_does_not_replace_a_named_pipe(site: Site) -> None:
+    site.store(5, b"x")
+    os.mkfifo("pipe")
+    with site.start("get", "5", "pipe") as program:
+        Path("pipe").read_bytes()
+        program.wait(LIMIT_S)
+
+    assert Path("pipe").is_fifo()
+
+
+def test_get_writes_into_the_pipe_that_a_shell_offers(site: Site) -> None:
+    site.store(5, b"bytes")
+    came, offered = os.pipe()
+    with site.start("get", "5", f"/dev/fd/{offered}", pass_fds=(offered,)) as program:
+        os.close(offered)
+        with os.fdopen(came, "rb") as stream:
+            assert b"bytes" == stream.read()
+        assert 0 == program.wait(LIMIT_S)
+
+
+def on_terminal(site: Site, *args: str) -> str:
+    """Return what a command draws on a terminal."""
+    terminal, stderr = pty.openpty()
+    with (
+        site.start(*args, stderr=stderr, environment={"TERM": "xterm"}) as program,
+        os.fdopen(terminal, "rb", buffering=0) as screen,
+    ):
+        os.close(stderr)
+        drawn = bytearray()
+        # Linux: EIO when the last writer of a terminal is gone.
+        with contextlib.suppress(OSError):
+            while block := screen.read(1 << 16):
+                drawn += block
+        program.wait(LIMIT_S)
+    return drawn.decode()
+
+
+def test_put_shows_the_progress_of_a_big_file_on_a_terminal(site: Site) -> None:
+    Path("source").touch()
+    os.truncate("source", 1 << 24)
+
+    drawn = on_terminal(site, "put", "5", "source")
+
+    assert (True, True) == ("put 5" in drawn, "100%" in drawn)
+
+
+def test_get_shows_the_progress_of_a_big_file_on_a_terminal(site: Site) -> None:
+    os.truncate(site.store(5, b""), 1 << 24)
+
+    drawn = on_terminal(site, "get", "5", "target")
+
+    assert (True, True) == ("get 5" in drawn, "100%" in drawn)
+
+
+def test_a_small_file_draws_nothing(site: Site) -> None:
+    Path("source").write_bytes(DATA)
+
+    assert "" == on_terminal(site, "put", "5", "source")
+
+
+def test_many_files_show_how_many_are_done(site: Site) -> None:
+    for number in range(100):
+        site.store(number, b"x")
+
+    drawn = on_terminal(site, "delete", *map(str, range(100)))
+
+    assert (True, True) == ("delete" in drawn, "100%" in drawn)
+
+
+def test_an_error_wipes_the_bar_from_its_line(site: Site) -> None:
+    drawn = on_terminal(site, "delete", *map(str, range(100)))
+
+    assert "\r\x1b[Kpacifica-archive: file 7: not in the archive\r\n" in drawn
+
+
+def test_no_progress_is_written_to_a_file(site: Site) -> None:
+    Path("source").touch()
+    os.truncate("source", 1 << 24)
+    with site.start("put", "5", "source", stderr=subprocess.PIPE) as program:
+        assert (0, b"") == ended(program)
+
+
+def completed(site: Site, line: str) -> list[str]:
+    """Return what bash is offered for the last word of a command line."""
+    with site.start(
+        environment={
+            "_PACIFICA_ARCHIVE_COMPLETE": "bash_complete",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(len(line.split(" ")) - 1),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as program:
+        stdout, stderr = program.communicate(timeout=LIMIT_S)
+
+    assert b"" == stderr
+    # Each line: the kind of completion, and the word.
+    return [text.partition(",")[2] for text in stdout.decode().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("pacifica-archive st", ["status", "stage"]),
+        ("pacifica-archive gr", ["greet"]),
+        ("pacifica-archive -t dir", ["directory"]),
+        ("pacifica-archive -t me", ["memory"]),
+        ("pacifica-archive put -t dir", ["directory"]),
+        ("pacifica-archive put --type dir", ["directory"]),
+        ("pacifica-archive options dir", ["directory"]),
+        ("pacifica-archive greet --wo", ["--word"]),
+        ("pacifica-archive broken --h", ["--help"]),
+        ("pacifica-archive get --ra", ["--range"]),
+    ],
+)
+def test_bash_completes(site: Site, line: str, expected: list[str]) -> None:
+    assert expected == completed(site, line)
+
+
+def test_a_shell_is_told_to_complete_files(site: Site) -> None:
+    with site.start(
+        environment={
+            "_PACIFICA_ARCHIVE_COMPLETE": "bash_complete",
+            "COMP_WORDS": "pacifica-archive put 5 so",
+            "COMP_CWORD": "3",
+        },
+        stdout=subprocess.PIPE,
+    ) as program:
+        stdout, _ = program.communicate(timeout=LIMIT_S)
+
+    assert b"file,so\n" == stdout
+
+
+def test_the_script_is_the_group_of_commands() -> None:
+    (script,) = metadata.entry_points(group="console_scripts", name="pacifica-archive")
+
+    assert main is script.load()
