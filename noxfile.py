@@ -121,6 +121,10 @@ RUFF = "ruff~=0.17.6"
 MYPY = "mypy~=2.4.1"
 NOX = f"nox=={importlib.metadata.version('nox')}"
 
+# What this project replaces, with the framework of the day that runs it on Python 3.11
+# to 3.13: it asks for any.
+RELEASE_042 = ("pacifica-archiveinterface==0.4.2", "cherrypy==18.10.0")
+
 
 # --- what this machine has -------------------------------------------------------
 
@@ -287,6 +291,17 @@ def install(
     session.install(*arguments, *more)
 
 
+def install_release_042(session: nox.Session, *more: str) -> Path:
+    """Install release 0.4.2 apart from all else; return where its commands are."""
+    session.install("virtualenv")
+    environment = Path(session.create_tmp()).resolve() / "release-0.4.2"
+    session.run("virtualenv", "-q", str(environment))
+    commands = environment / "bin"
+    pip = (str(commands / "python"), "-m", "pip")
+    session.run(*pip, "install", "-q", *RELEASE_042, *more, external=True)
+    return commands
+
+
 # --- sessions, in the order of the default run -----------------------------------
 
 
@@ -309,7 +324,8 @@ def types(session: nox.Session) -> None:
             "mypy", f"--cache-dir=.mypy_cache/{name}", *DISTRIBUTIONS[name].code
         )
     if not session.posargs:
-        session.run("mypy", "--cache-dir=.mypy_cache/repo", "noxfile.py", "tests_repo")
+        for rest in (("noxfile.py", "tests_repo"), ("tests_migration",)):
+            session.run("mypy", f"--cache-dir=.mypy_cache/{rest[-1]}", *rest)
 
 
 @nox.session
@@ -357,6 +373,15 @@ for _version in PYTHONS:
         register_tests(f"tests-{_version}", _python)
     else:
         register_absent_tests(f"tests-{_version}", _version)
+
+
+@nox.session
+def migration(session: nox.Session) -> None:
+    """Prove that trees written by release 0.4.2 are taken over as they are."""
+    install(session, "posix", "http")
+    release = install_release_042(session)
+    settings = {"PACIFICA_RELEASE_042": str(release)}
+    session.run("pytest", "tests_migration", *session.posargs, env=settings)
 
 
 @nox.session
@@ -455,7 +480,10 @@ def bench(session: nox.Session) -> None:
     if find_needs(session, BENCH_NEEDS) != BENCH_NEEDS:
         session.skip("a comparison needs everything it compares with")
     session.install(*editable(*(n for n, d in DISTRIBUTIONS.items() if d.published)))
-    session.run("python", "bench/run.py", *session.posargs)
+    release = install_release_042(session, "uwsgi")
+    session.run(
+        *("python", "bench/run.py", "--release-042", str(release)), *session.posargs
+    )
 
 
 @nox.session(default=False)
