@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pacifica_archive_posix.archive import (
-    PosixArchive,
-    PosixOptions,
-    PosixReader,
-    PosixWriter,
-)
+from pacifica_archive_posix.archive import PosixArchive, PosixOptions
+from pacifica_archive_posix.files import PosixReader, PosixWriter
 
 __all__ = ["PosixArchive", "PosixOptions", "PosixReader", "PosixWriter"]

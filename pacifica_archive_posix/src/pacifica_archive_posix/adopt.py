@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from pacifica_archive_core import AccessDenied, SourceRefused
+from pacifica_archive_posix.descriptors import release
 from pacifica_archive_posix.errors import SOURCE, error_of
 from pacifica_archive_posix.incoming import try_flock
 
@@ -81,14 +82,14 @@ def opened_source(
             root, names = _split(file_id, path, roots)
             avoided = {(s.st_dev, s.st_ino) for s in map(_stat, forbidden) if s}
             directory = _walk(file_id, root, names[:-1], avoided)
-            stack.callback(os.close, directory)
+            stack.callback(release, directory)
             # Before the move: afterwards there would be two names to one file.
             if not os.access(".", os.W_OK, dir_fd=directory, effective_ids=True):
                 raise AccessDenied(
                     f"file {file_id}: the source's directory is not writable"
                 )
             fd = _open(file_id, names[-1], directory)
-            stack.callback(os.close, fd)
+            stack.callback(release, fd)
             found = os.fstat(fd)
             _ensure_ordinary(file_id, found, avoided)
             if try_flock(fd, fcntl.LOCK_EX) is False:
@@ -136,9 +137,9 @@ def _walk(
             if name is not None:
                 above = directory
                 directory = os.open(name, _DIRECTORY, dir_fd=above)
-                os.close(above)
+                release(above)
     except BaseException:
-        os.close(directory)
+        release(directory)
         raise
     return directory
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import stat
@@ -15,8 +16,6 @@ from pacifica_archive_core import (
     AccessDenied,
     Archive,
     ArchiveError,
-    ArchiveReader,
-    ArchiveWriter,
     CommitUnclear,
     ConfigError,
     FileDamaged,
@@ -27,22 +26,23 @@ from pacifica_archive_core import (
     Residency,
     SourceRefused,
     StorageLevel,
-    copy,
     option,
     to_bool,
 )
 from pacifica_archive_posix.adopt import Source, opened_source
-from pacifica_archive_posix.directories import Directories, opened, synced
+from pacifica_archive_posix.descriptors import opened, release, synced
+from pacifica_archive_posix.directories import Directories
 from pacifica_archive_posix.errors import NAME, READ, SWITCH, error_of
+from pacifica_archive_posix.files import PosixReader, PosixWriter
 from pacifica_archive_posix.incoming import DIGEST, Incoming, IncomingFile
 from pacifica_archive_posix.layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pacifica_archive_core import FileError
+    from pacifica_archive_core import ArchiveReader, ArchiveWriter, FileError
 
-__all__ = ["PosixArchive", "PosixOptions", "PosixReader", "PosixWriter"]
+__all__ = ["PosixArchive", "PosixOptions"]
 
 _log = logging.getLogger(__name__)
 
@@ -185,7 +185,7 @@ class PosixArchive(Archive):
         try:
             return PosixReader(self, self._status_of(file_id, found), fd)
         except BaseException:
-            os.close(fd)
+            release(fd)
             raise
 
     def _status(self, file_id: int) -> FileStatus:
@@ -247,7 +247,7 @@ class PosixArchive(Archive):
             try:
                 return fd, os.fstat(fd)
             except BaseException:
-                os.close(fd)
+                release(fd)
                 raise
         except OSError as exc:
             raise self._error_of(exc, file_id, READ) from exc
@@ -282,7 +282,13 @@ class PosixArchive(Archive):
         except OSError as exc:
             raise error_of(exc, file_id) from exc
         return PosixWriter(
-            self, file_id, file, size=size, mtime_ns=mtime_ns, overwrite=overwrite
+            self,
+            file_id,
+            file,
+            size=size,
+            mtime_ns=mtime_ns,
+            durable=self._durable,
+            publish=functools.partial(self._publish, file_id, overwrite=overwrite),
         )
 
     def _delete(self, file_id: int) -> None:
@@ -404,34 +410,32 @@ class PosixArchive(Archive):
         self, file_id: int, source: Source, file: IncomingFile, *, overwrite: bool
     ) -> None:
         try:
-            # Of two adoptions of one source at most one may go on.
-            if not source.is_in_place(names=2):
-                raise SourceRefused(file_id, "the source is being moved by another")
-            file.seal_as_is(durable=self._durable)
-            self._publish(file_id, file, overwrite=overwrite)
-        except CommitUnclear:
-            _abandon(file)
-            raise
-        except (OSError, ArchiveError) as exc:
-            file.unseal()
-            _abandon(file)
-            if isinstance(exc, OSError):
+            try:
+                # Of two adoptions of one source at most one may go on.
+                if not source.is_in_place(names=2):
+                    raise SourceRefused(file_id, "the source is being moved by another")
+                file.seal_as_is(durable=self._durable)
+            except OSError as exc:
                 raise error_of(exc, file_id) from exc
+            self._publish(file_id, file, overwrite=overwrite)
+        except BaseException as exc:
+            # Else it may be visible, and must not have old digests there.
+            if isinstance(exc, ArchiveError) and not isinstance(exc, CommitUnclear):
+                file.unseal()
+            _abandon(file)
             raise
 
     def _copy(self, file_id: int, source: Source, *, overwrite: bool) -> None:
         status = source.status
-        with (
-            self.create(
-                file_id,
-                size=status.st_size,
-                mtime_ns=status.st_mtime_ns,
-                overwrite=overwrite,
-            ) as writer,
-            open(source.fd, "rb", closefd=False) as stream,
-        ):
+        with self.create(
+            file_id,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
+            overwrite=overwrite,
+        ) as writer:
             try:
-                copy(stream, writer, block_size=self.block_size, size=status.st_size)
+                while block := os.pread(source.fd, self.block_size, writer.written):
+                    writer.write(block)
                 now = os.fstat(source.fd)
             except OSError as exc:
                 raise error_of(exc, file_id) from exc
@@ -475,80 +479,6 @@ class PosixArchive(Archive):
                 self._missed_digests = True
             elif exc.errno != errno.ENODATA:
                 raise
-
-
-class PosixReader(ArchiveReader):
-    """Reads the bytes of one inode."""
-
-    def __init__(self, archive: PosixArchive, status: FileStatus, fd: int) -> None:
-        super().__init__(archive, status)
-        self._fd = fd
-
-    def _readinto_at(self, view: memoryview, position: int) -> int:
-        try:
-            return os.preadv(self._fd, [view], position)
-        except OSError as exc:
-            raise error_of(exc, self.status.file_id, READ) from exc
-
-    def _read_at(self, size: int, position: int) -> bytes:
-        try:
-            return os.pread(self._fd, size, position)
-        except OSError as exc:
-            raise error_of(exc, self.status.file_id, READ) from exc
-
-    def _release(self) -> None:
-        os.close(self._fd)
-
-    def fileno(self) -> int:
-        """
-        Return the descriptor, its offset set to the position.
-
-        For sendfile(2) and the like; what they read does not move the position.
-        """
-        os.lseek(self._fd, self.tell(), os.SEEK_SET)
-        return self._fd
-
-
-class PosixWriter(ArchiveWriter):
-    """Writes to ``.incoming`` until the commit."""
-
-    def __init__(
-        self,
-        archive: PosixArchive,
-        file_id: int,
-        file: IncomingFile,
-        *,
-        size: int | None,
-        mtime_ns: int | None,
-        overwrite: bool,
-    ) -> None:
-        super().__init__(archive, file_id, size=size)
-        self._file = file
-        self._mtime_ns = mtime_ns
-        self._overwrite = overwrite
-        self._durable = archive.options.durable
-        self._publish = archive._publish  # noqa: SLF001 (one module, two classes)
-
-    def _write(self, data: memoryview) -> None:
-        try:
-            self._file.write(data, durable=self._durable)
-        except OSError as exc:
-            raise error_of(exc, self.file_id) from exc
-
-    def _commit(self) -> None:
-        try:
-            self._file.seal(
-                mtime_ns=self._mtime_ns, digests=self.digests, durable=self._durable
-            )
-        except OSError as exc:
-            raise error_of(exc, self.file_id) from exc
-        self._publish(self.file_id, self._file, overwrite=self._overwrite)
-
-    def _discard(self) -> None:
-        try:
-            self._file.discard()
-        except OSError as exc:
-            raise error_of(exc, self.file_id) from exc
 
 
 def _version(found: os.stat_result) -> str:

@@ -6,30 +6,15 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
+from pacifica_archive_posix.descriptors import opened, synced
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Directories", "opened", "synced"]
+__all__ = ["Directories"]
 
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 #: How many names to remember: some 10 MB of them.
 _LIMIT = 1 << 16
-
-
-@contextlib.contextmanager
-def opened(path: str) -> Iterator[int]:
-    """Open a directory, following symlinks: the operator made them."""
-    fd = os.open(path, _FLAGS)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
-
-
-def synced(path: str) -> None:
-    """Have the names in a directory on stable storage."""
-    with opened(path) as fd:
-        os.fsync(fd)
 
 
 class Directories:

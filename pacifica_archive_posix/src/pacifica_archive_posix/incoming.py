@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pacifica_archive_posix.libc import fallocate, start_writeback
+from pacifica_archive_posix import libc
+from pacifica_archive_posix.descriptors import release
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -56,12 +57,13 @@ class IncomingFile:
         self._born = born
         self._written = 0
         self._sent = 0
-        self._dropped: dict[str, bytes] = {}
+        #: The mode and the digests that ``seal_as_is`` took away.
+        self._taken: tuple[int, dict[str, bytes]] | None = None
 
     def reserve(self, size: int) -> None:
         """Have space for ``size`` bytes, if that is worth a call."""
         if size >= _STRIDE:
-            fallocate(self._held(), size)
+            libc.fallocate(self._held(), size)
 
     def write(self, data: memoryview | bytes, *, durable: bool = False) -> None:
         """Append all of ``data``."""
@@ -73,7 +75,7 @@ class IncomingFile:
         self._written += done
         # Else the fsync at the end has to wait for all that memory could hold.
         if durable and self._written - self._sent >= _STRIDE:
-            start_writeback(fd, self._sent, self._written - self._sent)
+            libc.start_writeback(fd, self._sent, self._written - self._sent)
             self._sent = self._written
 
     def seal(
@@ -103,21 +105,24 @@ class IncomingFile:
         Digests kept with it are dropped: they may be of bytes that it had before.
         """
         fd = self._held()
+        digests: dict[str, bytes] = {}
+        self._taken = stat.S_IMODE(self._born.st_mode), digests
         os.fchmod(fd, 0o444)
         with _where_supported():
             for name in os.listxattr(fd):
                 if name.startswith(DIGEST):
-                    self._dropped[name] = os.getxattr(fd, name)
+                    digests[name] = os.getxattr(fd, name)
                     os.removexattr(fd, name)
         self._settle(fd, durable=durable)
 
     def unseal(self) -> None:
-        """Undo ``seal_as_is``, as far as that is possible."""
-        fd = self._held()
-        with contextlib.suppress(OSError):
-            for name, value in self._dropped.items():
-                os.setxattr(fd, name, value)
-            os.fchmod(fd, stat.S_IMODE(self._born.st_mode))
+        """Undo ``seal_as_is``, if it began, as far as that is possible."""
+        if self._taken is not None:
+            mode, digests = self._taken
+            with contextlib.suppress(OSError):
+                for name, value in digests.items():
+                    os.setxattr(self._held(), name, value)
+                os.fchmod(self._held(), mode)
 
     def move(self, name: str, directory: int, *, overwrite: bool) -> None:
         """Make it visible as ``name``: the switch."""
@@ -225,7 +230,7 @@ class Incoming:
             if told is not False and born.st_nlink:
                 return IncomingFile(path, fd, born)
             # A sweeper was faster than the flock; it removes what it has locked.
-            os.close(fd)
+            release(fd)
 
     def link(self, fd: int, directory: int, born: os.stat_result) -> IncomingFile:
         """
@@ -242,7 +247,7 @@ class Incoming:
             # With a directory, since only linkat(2) follows the link to the inode.
             os.link(f"/proc/self/fd/{fd}", path, src_dir_fd=directory)
         except BaseException:
-            os.close(duplicate)
+            release(duplicate)
             raise
         return IncomingFile(path, duplicate, born)
 
@@ -286,7 +291,7 @@ class Incoming:
                 os.unlink(path)
                 _log.info("swept leftover %s of %d bytes", name, found.st_size)
         finally:
-            os.close(fd)
+            release(fd)
 
 
 def try_flock(fd: int, kind: int) -> bool | None:

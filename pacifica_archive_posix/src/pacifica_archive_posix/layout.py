@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacifica_archive_core import MAX_FILE_ID, ConfigError, id2filename
-from pacifica_archive_posix.directories import opened
+from pacifica_archive_posix.descriptors import opened
 
 if TYPE_CHECKING:
     from pacifica_archive_posix.incoming import Incoming
