@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import resource
 import select
 import signal
 import subprocess
@@ -59,6 +60,12 @@ class Pause:
         """Let the program run to its end."""
         self._close(self._go)
 
+    def stop(self, program: Program, number: signal.Signals) -> None:
+        """Send a signal, which the program cannot sleep through."""
+        program.send_signal(number)
+        # Python hears a signal late that comes just before a system call.
+        self.go_on()
+
     def _close(self, *fds: int) -> None:
         for fd in self._open.intersection(fds):
             os.close(fd)
@@ -109,8 +116,8 @@ def test_put_that_is_stopped_stores_nothing_and_dies_of_the_signal(
 ) -> None:
     Path("source").write_bytes(DATA)
 
-    with paused(site, "put", "5", "source") as (program, _):
-        program.send_signal(number)
+    with paused(site, "put", "5", "source") as (program, pause):
+        pause.stop(program, number)
 
         assert (-number, b"") == ended(program)
     assert {} == site.stored()
@@ -120,25 +127,29 @@ def test_put_that_is_stopped_keeps_the_old_file(site: Site) -> None:
     site.store(5, b"old")
     Path("source").write_bytes(DATA)
 
-    with paused(site, "put", "--overwrite", "5", "source") as (program, _):
-        program.terminate()
+    with paused(site, "put", "--overwrite", "5", "source") as (program, pause):
+        pause.stop(program, signal.SIGTERM)
         ended(program)
 
     assert {"5": b"old"} == site.stored()
 
 
-def test_put_that_waits_for_standard_input_can_be_stopped(site: Site) -> None:
+@pytest.mark.parametrize("number", STOPS)
+def test_put_in_a_pipeline_that_is_stopped_stores_nothing(
+    site: Site, number: signal.Signals
+) -> None:
+    """The end of the producer, which the signal ends too, is no end of the data."""
     source, feed = os.pipe()
     os.write(feed, bytes(1 << 16))
 
     with paused(site, "put", "5", "-", stdin=source) as (program, pause):
+        os.close(source)
         pause.go_on()
-        program.terminate()
+        program.send_signal(number)
+        os.close(feed)
 
-        assert (-signal.SIGTERM, b"") == ended(program)
+        assert (-number, b"") == ended(program)
     assert {} == site.stored()
-    os.close(source)
-    os.close(feed)
 
 
 @pytest.mark.parametrize("number", STOPS)
@@ -148,8 +159,8 @@ def test_get_that_is_stopped_leaves_the_old_target_alone(
     site.store(5, DATA)
     Path("target").write_bytes(b"old")
 
-    with paused(site, "get", "5", "target") as (program, _):
-        program.send_signal(number)
+    with paused(site, "get", "5", "target") as (program, pause):
+        pause.stop(program, number)
 
         assert (-number, b"") == ended(program)
     assert {"target": b"old"} == contents()
@@ -230,26 +241,87 @@ def test_a_reader_that_has_enough_ends_get_without_a_word(site: Site) -> None:
 @pytest.mark.parametrize(
     "args", [("status", "5"), ("stage", "5"), ("id2filename", "5"), ("get", "5", "-")]
 )
+@pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_reader_that_is_gone_ends_every_command_without_a_word(
-    site: Site, args: tuple[str, ...]
+    site: Site, args: tuple[str, ...], unbuffered: str
 ) -> None:
     site.store(5, b"x")
+    environment = {"PYTHONUNBUFFERED": unbuffered}
     unread, stdout = os.pipe()
     os.close(unread)
-    with site.start(*args, stdout=stdout, stderr=subprocess.PIPE) as program:
+    with site.start(
+        *args, environment=environment, stdout=stdout, stderr=subprocess.PIPE
+    ) as program:
         os.close(stdout)
 
         assert (-signal.SIGPIPE, b"") == ended(program)
 
 
-def test_standard_output_that_is_full_is_a_failure(site: Site) -> None:
-    site.store(5, LONG)
+@pytest.mark.parametrize("data", [b"x", LONG])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_that_is_full_is_a_failure(
+    site: Site, data: bytes, unbuffered: str
+) -> None:
+    site.store(5, data)
     with (
         Path("/dev/full").open("wb") as full,
-        site.start("get", "5", "-", stdout=full, stderr=subprocess.PIPE) as program,
+        site.start(
+            *("get", "5", "-"),
+            environment={"PYTHONUNBUFFERED": unbuffered},
+            stdout=full,
+            stderr=subprocess.PIPE,
+        ) as program,
     ):
         expected = b"pacifica-archive: file 5: -: No space left on device\n"
         assert (15, expected) == ended(program)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_standard_output_that_ends_within_a_block_is_a_failure(
+    site: Site, unbuffered: str
+) -> None:
+    """Where the space ends, write(2) takes a part and says so without an error."""
+    site.store(5, DATA)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) - 1, len(DATA)))
+
+    with (
+        Path("target").open("wb") as target,
+        site.start(
+            *("get", "5", "-"),
+            environment={"PYTHONUNBUFFERED": unbuffered},
+            preexec_fn=limit,
+            stdout=target,
+            stderr=subprocess.PIPE,
+        ) as program,
+    ):
+        expected = b"pacifica-archive: file 5: -: File too large\n"
+        assert (15, expected) == ended(program)
+
+
+def test_standard_output_that_would_block_is_a_failure(site: Site) -> None:
+    """Another program may have set the stream, which is shared, so."""
+    site.store(5, LONG)
+    unread, stdout = os.pipe()
+    os.set_blocking(stdout, False)
+    with site.start("get", "5", "-", stdout=stdout, stderr=subprocess.PIPE) as program:
+        expected = b"pacifica-archive: file 5: -: Resource temporarily unavailable\n"
+        assert (15, expected) == ended(program)
+    os.close(unread)
+    os.close(stdout)
+
+
+def test_standard_input_that_would_block_is_not_its_end(site: Site) -> None:
+    source, feed = os.pipe()
+    os.set_blocking(source, False)
+    os.write(feed, b"beginning")
+    with site.start("put", "5", "-", stdin=source, stderr=subprocess.PIPE) as program:
+        expected = b"pacifica-archive: file 5: -: Resource temporarily unavailable\n"
+        assert (15, expected) == ended(program)
+    os.close(source)
+    os.close(feed)
+    assert {} == site.stored()
 
 
 def test_bytes_go_from_stream_to_stream_as_they_are(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+import attrs
 import click
 
 from pacifica_archive_core.cli.exits import PROGRAM, LocalFileError, RangeOutside
@@ -26,8 +28,11 @@ from pacifica_archive_core.errors import IncompleteWrite
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from typing_extensions import Buffer
+
     from pacifica_archive_core.archive import Archive
     from pacifica_archive_core.backends import ArchiveSpec
+    from pacifica_archive_core.copying import Sink
 
 __all__ = ["get", "put"]
 
@@ -107,20 +112,21 @@ def get(
 def _put(
     archive: Archive, file_id: int, name: str, *, size: int | None, overwrite: bool
 ) -> None:
-    with _local(file_id, name), _source(name) as (source, found):
+    with _local(file_id, name), _source(name) as source:
+        found = source.state()
         if size is None and found is not None:
-            size = found.st_size
+            size = found.size
         with (
             archive.create(
                 file_id,
                 size=size,
-                mtime_ns=None if found is None else found.st_mtime_ns,
+                mtime_ns=None if found is None else found.mtime_ns,
                 overwrite=overwrite,
             ) as writer,
             byte_progress(f"put {file_id}", size) as hashers,
         ):
             copy(source, writer, block_size=archive.block_size, hashers=hashers)
-            if found is not None and _changed(found, os.fstat(source.fileno())):
+            if source.state() != found:
                 raise IncompleteWrite(file_id, f"{name} changed while it was read")
 
 
@@ -159,28 +165,79 @@ def _local(file_id: int, name: str) -> Iterator[None]:
         raise LocalFileError(file_id, f"{name}: {exc.strerror or exc}") from exc
 
 
+@attrs.frozen
+class _State:
+    """What tells a regular file from the same file changed."""
+
+    size: int
+    mtime_ns: int
+
+
+class _Source:
+    """What is to be stored."""
+
+    def __init__(self, stream: IO[bytes], *, regular: bool) -> None:
+        self._stream = stream
+        self._regular = regular
+
+    def read(self, size: int) -> bytes:
+        """Read as ``copy`` wants it: of a stream set not to block, None comes."""
+        block: bytes | None = self._stream.read(size)
+        if block is None:
+            raise _would_block()
+        return block
+
+    def state(self) -> _State | None:
+        """Return the state of now; None of what is no regular file."""
+        if not self._regular:
+            return None
+        found = os.fstat(self._stream.fileno())
+        return _State(found.st_size, found.st_mtime_ns)
+
+
 @contextlib.contextmanager
-def _source(name: str) -> Iterator[tuple[IO[bytes], os.stat_result | None]]:
-    """Open a source; what is known of it if it is a regular file."""
+def _source(name: str) -> Iterator[_Source]:
     if name == _STANDARD:
-        yield sys.stdin.buffer, None
+        yield _Source(sys.stdin.buffer, regular=False)
         return
-    with Path(name).open("rb") as source:
-        found = os.fstat(source.fileno())
-        # Of a pipe, as of <(...), the size and the time say nothing.
-        yield source, found if stat.S_ISREG(found.st_mode) else None
+    with Path(name).open("rb") as stream:
+        # Of a pipe, as of <(...), size and time say nothing.
+        regular = stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+        yield _Source(stream, regular=regular)
 
 
-def _changed(before: os.stat_result, after: os.stat_result) -> bool:
-    return (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns)
+class _StandardOutput:
+    """
+    Takes all or raises, and holds nothing back.
+
+    Python's own buffer would try once more at the end, and spoil the exit code;
+    without it (PYTHONUNBUFFERED) a write may take less, as where a disk ends.
+    """
+
+    def __init__(self) -> None:
+        buffer = sys.stdout.buffer
+        self._raw = getattr(buffer, "raw", buffer)
+
+    def write(self, data: Buffer) -> None:
+        """Take all of ``data``."""
+        with memoryview(data) as view:
+            taken = 0
+            while taken < view.nbytes:
+                count = self._raw.write(view[taken:])
+                if count is None:
+                    raise _would_block()
+                taken += count
+
+
+def _would_block() -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 @contextlib.contextmanager
-def _target(name: str, mtime_ns: int) -> Iterator[IO[bytes]]:
+def _target(name: str, mtime_ns: int) -> Iterator[Sink]:
     """Open a target that appears, or replaces the old file, when all went well."""
     if name == _STANDARD:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        yield _StandardOutput()
         return
     path = Path(name)
     if path.exists() and not path.is_file():
