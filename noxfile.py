@@ -324,7 +324,7 @@ def types(session: nox.Session) -> None:
             "mypy", f"--cache-dir=.mypy_cache/{name}", *DISTRIBUTIONS[name].code
         )
     if not session.posargs:
-        for rest in (("noxfile.py", "tests_repo"), ("tests_migration",)):
+        for rest in (("noxfile.py", "tests_repo"), ("tests_migration",), ("bench",)):
             session.run("mypy", f"--cache-dir=.mypy_cache/{rest[-1]}", *rest)
 
 
@@ -382,6 +382,15 @@ def migration(session: nox.Session) -> None:
     release = install_release_042(session)
     settings = {"PACIFICA_RELEASE_042": str(release)}
     session.run("pytest", "tests_migration", *session.posargs, env=settings)
+
+
+@nox.session
+def bench_tests(session: nox.Session) -> None:
+    """Test the benchmark, by a run of seconds too."""
+    if find_needs(session, BENCH_NEEDS) != BENCH_NEEDS:
+        session.skip("a comparison needs everything it compares with")
+    install(session, "posix", "http")
+    session.run("pytest", "bench", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,283 @@
+"""What is asked of a server, and the proof that its answers were right."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+from places import SMALL_IDS, SMALL_SIZE
+from servers import HOST, fetch
+
+if TYPE_CHECKING:
+    from places import Load, Place
+    from servers import Running
+
+__all__ = ["Figures", "WrongAnswer", "build_head", "measure"]
+
+_HERE = Path(__file__).parent
+_GIB = 1 << 30
+_MB = 1_000_000
+#: Ids of the big files.
+_BIG_ID = 5_000_000
+_PART_ID = 6_000_000
+#: Small files whose bytes are looked at after each kind of request.
+_SAMPLE = 100
+
+
+class WrongAnswer(Exception):
+    """A server's answer was an error or had wrong bytes: no figure counts then."""
+
+
+@attrs.frozen(kw_only=True)
+class Figures:
+    """What was measured of one server in one round."""
+
+    #: Small requests a second.
+    get: float
+    head: float
+    put: float
+    #: Millions of bytes a second, of the one big file and of several at once.
+    big_get: float
+    big_put: float
+    parts_get: float
+    parts_put: float
+    #: Seconds of CPU of the server's processes for a GiB of big files.
+    get_cpu: float
+    put_cpu: float
+    #: Sum over the server's processes, in its whole life, when all had gone through.
+    peak_mib: float
+
+
+@attrs.frozen
+class _Transfer:
+    """Some big files that went one way."""
+
+    bytes_per_s: float
+    cpu_s: float
+
+
+def build_head(directory: Path) -> Path:
+    """Compile the program that asks for HEAD."""
+    program = directory / "head"
+    source = _HERE / "head.c"
+    subprocess.run(("cc", "-O2", "-o", str(program), str(source)), check=True)
+    return program
+
+
+def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
+    """
+    Put one round of everything through a server.
+
+    Raises:
+        WrongAnswer: one of its answers was not what it should be.
+    """
+    _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=1)
+    get = _small_get(running, place, load)
+    head_rate = _small_head(running, load, head)
+    put = _small_put(running, place, load)
+    big_put = _put(running, place.big, [_BIG_ID], place)
+    big_get = _get(running, place.big, [_BIG_ID])
+    # Room for the next: a place need not hold both.
+    (place.store / str(_BIG_ID)).unlink()
+    parts = list(range(_PART_ID, _PART_ID + load.parts))
+    parts_put = _put(running, place.part, parts, place)
+    parts_get = _get(running, place.part, parts)
+    gib = load.moved / _GIB
+    return Figures(
+        get=get,
+        head=head_rate,
+        put=put,
+        big_get=big_get.bytes_per_s / _MB,
+        big_put=big_put.bytes_per_s / _MB,
+        parts_get=parts_get.bytes_per_s / _MB,
+        parts_put=parts_put.bytes_per_s / _MB,
+        get_cpu=(big_get.cpu_s + parts_get.cpu_s) / gib,
+        put_cpu=(big_put.cpu_s + parts_put.cpu_s) / gib,
+        peak_mib=running.usage().peak_bytes / (1 << 20),
+    )
+
+
+# --- small files -----------------------------------------------------------------
+
+
+def _wrk(
+    running: Running, load: Load, *arguments: str, seconds: int
+) -> dict[str, float]:
+    done = subprocess.run(
+        (
+            *("wrk", "--threads", "2", "--connections", str(load.connections)),
+            *("--duration", f"{seconds}s", "--timeout", "10s"),
+            *("--script", "small.lua", f"http://{HOST}:{running.port}"),
+            *("--", *arguments),
+        ),
+        # Scripts are found from the working directory.
+        cwd=_HERE,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    said: dict[str, float] = json.loads(done.stdout[done.stdout.rindex("{") :])
+    failures = {
+        kind: said[kind]
+        for kind in ("connect", "read", "write", "status", "timeout")
+        if said[kind] and not (kind == "read" and running.contender.closes)
+    }
+    if failures or not said["requests"]:
+        raise WrongAnswer(f"{running.contender.name}: {arguments[0]}: {said}")
+    return said
+
+
+def _small_get(running: Running, place: Place, load: Load) -> float:
+    said = _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=load.seconds)
+    if said["bytes"] < said["requests"] * SMALL_SIZE:
+        raise WrongAnswer(f"{running.contender.name}: short answers: {said}")
+    for file_id in random.sample(range(1, SMALL_IDS + 1), _SAMPLE):
+        if fetch(running.port, file_id) != place.small_content(file_id):
+            raise WrongAnswer(f"{running.contender.name}: wrong bytes of {file_id}")
+    return said["requests"] / said["seconds"]
+
+
+def _small_head(running: Running, load: Load, head: Path) -> float:
+    _check_head(running)
+    done = subprocess.run(
+        (
+            *(str(head), str(running.port), str(load.connections)),
+            *(str(load.seconds), "1", str(SMALL_IDS)),
+            str(running.contender.head_status),
+        ),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    said = json.loads(done.stdout)
+    if said["failures"] or not said["requests"]:
+        raise WrongAnswer(f"{running.contender.name}: head: {said}")
+    return float(said["requests"] / said["seconds"])
+
+
+def _check_head(running: Running) -> None:
+    """See that HEAD tells the size, by whichever header this server does."""
+    connection = http.client.HTTPConnection(HOST, running.port, timeout=5)
+    connection.request("HEAD", "/1")
+    with connection.getresponse() as response:
+        size = (
+            response.headers["X-Content-Length"] or response.headers["Content-Length"]
+        )
+    connection.close()
+    if size != str(SMALL_SIZE):
+        raise WrongAnswer(f"{running.contender.name}: HEAD says {size} bytes")
+
+
+def _small_put(running: Running, place: Place, load: Load) -> float:
+    said = _wrk(running, load, "put", str(place.small), seconds=load.seconds)
+    content = place.small.read_bytes()
+    with os.scandir(place.store) as entries:
+        sizes = {
+            int(entry.name): entry.stat().st_size
+            for entry in entries
+            if entry.name.isdecimal() and int(entry.name) > SMALL_IDS
+        }
+    whole = [file_id for file_id, size in sizes.items() if size == SMALL_SIZE]
+    # What was under way when wrk went away may be there, or in part.
+    if len(whole) < said["requests"] or len(sizes) > len(whole) + load.connections:
+        raise WrongAnswer(f"{running.contender.name}: {len(whole)} stored: {said}")
+    for file_id in random.sample(whole, min(_SAMPLE, len(whole))):
+        if (place.store / str(file_id)).read_bytes() != content:
+            raise WrongAnswer(f"{running.contender.name}: wrong bytes in {file_id}")
+    return said["requests"] / said["seconds"]
+
+
+# --- big files -------------------------------------------------------------------
+
+#: The server waits for no leave to send, and says what it answered.
+_CURL = (
+    *("curl", "--silent", "--show-error", "--output", os.devnull, "-H", "Expect:"),
+    *("--write-out", "%{http_code} %{size_download}"),
+)
+
+
+def _put(running: Running, source: Path, ids: list[int], place: Place) -> _Transfer:
+    """Send a file to all these ids at once; look at what lies in the store then."""
+    transfer = _curl(
+        running,
+        [(*_CURL, "--upload-file", str(source), _url(running, i)) for i in ids],
+        size=source.stat().st_size,
+        status=http.client.CREATED,
+    )
+    for file_id in ids:
+        _compare(source, place.store / str(file_id), running)
+    return transfer
+
+
+def _get(running: Running, source: Path, ids: list[int]) -> _Transfer:
+    """Fetch all these ids at once; then again, one by one, to look at the bytes."""
+    size = source.stat().st_size
+    transfer = _curl(
+        running,
+        [(*_CURL, _url(running, i)) for i in ids],
+        size=size,
+        status=http.client.OK,
+        received=size,
+    )
+    for file_id in ids:
+        fetching = ("curl", "--silent", "--fail", _url(running, file_id))
+        with subprocess.Popen(fetching, stdout=subprocess.PIPE) as curl:
+            _compare(source, Path("-"), running, stdin=curl)
+        if curl.returncode:
+            raise WrongAnswer(f"{running.contender.name}: curl {curl.returncode}")
+    return transfer
+
+
+def _url(running: Running, file_id: int) -> str:
+    return f"http://{HOST}:{running.port}/{file_id}"
+
+
+def _curl(
+    running: Running,
+    commands: list[tuple[str, ...]],
+    *,
+    size: int,
+    status: int,
+    received: int | None = None,
+) -> _Transfer:
+    """Run the commands at once, timed from the first start to the last end."""
+    cpu_before = running.usage().cpu_s
+    start = time.monotonic()
+    curls = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for command in commands
+    ]
+    said = [curl.communicate()[0].split() for curl in curls]
+    seconds = time.monotonic() - start
+    cpu_s = running.usage().cpu_s - cpu_before
+    for curl, (code, count) in zip(curls, said, strict=True):
+        if curl.returncode or int(code) != status or received not in {None, int(count)}:
+            raise WrongAnswer(
+                f"{running.contender.name}: curl {curl.returncode}: {code} {count}"
+            )
+    return _Transfer(size * len(commands) / seconds, cpu_s)
+
+
+def _compare(
+    source: Path,
+    other: Path,
+    running: Running,
+    *,
+    stdin: subprocess.Popen[bytes] | None = None,
+) -> None:
+    """Compare every byte of two files, or of one with what a process writes."""
+    done = subprocess.run(
+        ("cmp", str(source), str(other)),
+        stdin=stdin.stdout if stdin else None,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise WrongAnswer(f"{running.contender.name}: {done.stdout.strip()}")

@@ -1,0 +1,247 @@
+"""What the figures say: medians, ratios, targets; as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from loads import Figures
+    from places import Load
+
+__all__ = ["TARGETS", "Report", "Results", "Target"]
+
+_BEGIN = "<!-- The rest, to the end mark, is written by bench/run.py. -->"
+_END = "<!-- Here ends what bench/run.py writes. -->"
+_OURS, _DURABLE, _RELEASE, _NGINX = "ours", "ours, durable", "0.4.2", "nginx"
+
+
+@attrs.frozen(kw_only=True)
+class Target:
+    """
+    What a figure of ours has to reach.
+
+    Attributes:
+        what: in words.
+        figure: a field of Figures.
+        beside: whose figure it is divided by; None for the figure itself.
+        at_least: the smallest good value, or
+        at_most: the largest.
+    """
+
+    what: str
+    figure: str
+    beside: str | None = None
+    at_least: float | None = None
+    at_most: float | None = None
+
+    @property
+    def wanted(self) -> str:
+        """Return the target in words."""
+        if self.at_most is not None:
+            return f"≤ {self.at_most:g} MiB"
+        return f"≥ {self.at_least:g} x {self.beside}"
+
+    def reached(self, value: float) -> bool:
+        """Tell whether a value is good."""
+        if self.at_most is not None:
+            return value <= self.at_most
+        return self.at_least is None or value >= self.at_least
+
+
+TARGETS = (
+    Target(what="small GET", figure="get", beside=_RELEASE, at_least=6),
+    Target(what="small HEAD", figure="head", beside=_RELEASE, at_least=8),
+    Target(what="small PUT", figure="put", beside=_RELEASE, at_least=5),
+    Target(what="one big GET", figure="big_get", beside=_NGINX, at_least=1.0),
+    Target(what="one big PUT", figure="big_put", beside=_NGINX, at_least=0.9),
+    Target(what="peak memory of all processes", figure="peak_mib", at_most=200),
+)
+
+#: Field of Figures to the head of its column and its format.
+_COLUMNS = {
+    "get": ("GET /s", ",.0f"),
+    "head": ("HEAD /s", ",.0f"),
+    "put": ("PUT /s", ",.0f"),
+    "big_get": ("big GET MB/s", ",.0f"),
+    "big_put": ("big PUT MB/s", ",.0f"),
+    "parts_get": ("several GET MB/s", ",.0f"),
+    "parts_put": ("several PUT MB/s", ",.0f"),
+    "get_cpu": ("GET CPU s/GiB", ".2f"),
+    "put_cpu": ("PUT CPU s/GiB", ".2f"),
+    "peak_mib": ("peak MiB", ",.0f"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class Results:
+    """The figures of one place: server to its rounds, in the order of the rounds."""
+
+    place: str
+    judged: bool
+    rounds: dict[str, list[Figures]]
+
+    def values(self, server: str, figure: str) -> list[float]:
+        """Return one figure of all rounds."""
+        return [getattr(figures, figure) for figures in self.rounds[server]]
+
+    def median(self, server: str, figure: str) -> float:
+        """Return the median of one figure."""
+        return statistics.median(self.values(server, figure))
+
+    def ratios(self, server: str, beside: str, figure: str) -> list[float]:
+        """Return the ratios of two servers, each within one round."""
+        pairs = zip(
+            self.values(server, figure), self.values(beside, figure), strict=True
+        )
+        return [value / other for value, other in pairs]
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """One run of the benchmark."""
+
+    command: str
+    load: Load
+    versions: dict[str, str]
+    results: list[Results]
+
+    def write(self, directory: Path) -> None:
+        """Write ``performance.json``, and the tables into ``performance.md``."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "performance.json").write_text(
+            json.dumps({"machine": machine(), **attrs.asdict(self)}, indent=2) + "\n"
+        )
+        page = directory / "performance.md"
+        tables = f"{_BEGIN}\n\n{self.markdown()}\n{_END}"
+        text = page.read_text() if page.exists() else tables
+        between = re.compile(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", re.DOTALL)
+        page.write_text(between.sub(lambda _: tables, text).rstrip("\n") + "\n")
+
+    def markdown(self) -> str:
+        """Return the tables."""
+        load = self.load
+        rounds = len(next(iter(self.results[0].rounds.values())))
+        on = "; ".join(machine().values())
+        small = f"4 KiB at {load.connections} connections for {load.seconds} s"
+        several = f"{load.parts} of {_size(load.part_size)} at once"
+        lines = [
+            f"Made by `{self.command}` on {on}.",
+            "",
+            *(f"- {server}: {version}" for server, version in self.versions.items()),
+            "",
+            f"Small is {small}, big is {_size(load.big_size)}, several are {several}.",
+            f"Medians of {rounds} rounds; ratios are taken within each round.",
+            "",
+        ]
+        for results in self.results:
+            if results.judged:
+                lines += self._targets(results)
+        for results in self.results:
+            lines += self._figures(results)
+            if {_OURS, _DURABLE} <= results.rounds.keys():
+                lines += self._durable(results)
+        return "\n".join(lines)
+
+    def missed(self) -> list[str]:
+        """Return the targets that were not reached, in words."""
+        return [
+            f"{target.what}: {_spread(values, '.2f')}, wanted {target.wanted}"
+            for results in self.results
+            if results.judged
+            for target, values in _judge(results)
+            if not target.reached(statistics.median(values))
+        ]
+
+    def _targets(self, results: Results) -> list[str]:
+        rows = [
+            (
+                target.what,
+                target.wanted,
+                _spread(values, ",.0f" if target.at_most else ".2f"),
+                "reached"
+                if target.reached(statistics.median(values))
+                else "**missed**",
+            )
+            for target, values in _judge(results)
+        ]
+        head = ("target", "wanted", f"{results.place}: median (lowest to highest)", "")
+        return [*_table(head, rows), ""]
+
+    def _figures(self, results: Results) -> list[str]:
+        rows = [
+            (
+                server,
+                *(
+                    format(results.median(server, figure), form)
+                    for figure, (_, form) in _COLUMNS.items()
+                ),
+            )
+            for server in results.rounds
+        ]
+        head = (results.place, *(title for title, _ in _COLUMNS.values()))
+        return [*_table(head, rows), ""]
+
+    def _durable(self, results: Results) -> list[str]:
+        """Say what it costs to have each PUT on stable storage before its answer."""
+        rows = [
+            (title, _spread(results.ratios(_DURABLE, _OURS, figure), ".2f"))
+            for figure in ("put", "big_put", "parts_put")
+            for title, _ in (_COLUMNS[figure],)
+        ]
+        head = (f"{results.place}: durable", "times not durable")
+        return [*_table(head, rows), ""]
+
+
+def machine() -> dict[str, str]:
+    """Say what the benchmark ran on."""
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cpu": f"{len(os.sched_getaffinity(0))} CPUs"
+        f" ({cpu[1].strip() if cpu else platform.machine()})",
+        "memory": f"{memory / (1 << 30):.0f} GiB",
+        "system": f"{platform.system()} {platform.release()}",
+        "python": f"Python {platform.python_version()}",
+    }
+
+
+def _judge(results: Results) -> Iterable[tuple[Target, list[float]]]:
+    """Yield each target that can be judged with its value in every round."""
+    for target in TARGETS:
+        if _OURS not in results.rounds:
+            continue
+        if target.beside is None:
+            yield target, results.values(_OURS, target.figure)
+        elif target.beside in results.rounds:
+            yield target, results.ratios(_OURS, target.beside, target.figure)
+
+
+def _spread(values: Sequence[float], form: str) -> str:
+    low, middle, high = (
+        format(value, form)
+        for value in (min(values), statistics.median(values), max(values))
+    )
+    return f"{middle} ({low} to {high})" if len(values) > 1 else middle
+
+
+def _size(count: int) -> str:
+    gib, mib = count / (1 << 30), count / (1 << 20)
+    return f"{gib:g} GiB" if gib >= 1 else f"{mib:g} MiB"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [
+        f"| {' | '.join(head)} |",
+        f"|{'---|' * len(head)}",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
