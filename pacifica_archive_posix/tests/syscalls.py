@@ -43,9 +43,11 @@ class Calls:
     #: From 0; the calls from this one to ``last`` are disturbed.
     first: int | None = None
     last: int | None = None
-    disturb: Callable[[str], None] | None = None
+    disturb: Callable[[str], object] | None = None
     #: Whether a disturbed call is made all the same: its reply is lost.
     lose_reply: bool = False
+    #: The names of the calls that are disturbed; all if empty.
+    only: set[str] = attrs.field(factory=set)
 
     @property
     def names(self) -> list[str]:
@@ -70,6 +72,7 @@ class Calls:
                 and self.first is not None
                 and self.first <= number
                 and (self.last is None or number <= self.last)
+                and (not self.only or name in self.only)
             ):
                 # Linux frees a descriptor also when close(2) fails.
                 if self.lose_reply or name == "close":

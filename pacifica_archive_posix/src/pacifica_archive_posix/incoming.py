@@ -91,11 +91,12 @@ class IncomingFile:
         """
         fd = self._held()
         now_ns = time.time_ns()
-        os.fchmod(fd, 0o444)
         os.utime(fd, ns=(now_ns, now_ns if mtime_ns is None else mtime_ns))
         with _where_supported():
             for algorithm, value in digests.items():
                 os.setxattr(fd, DIGEST + algorithm, value)
+        # Last: attributes of a read-only file cannot be set, but by root (xattr(7)).
+        os.fchmod(fd, 0o444)
         self._settle(fd, durable=durable)
 
     def seal_as_is(self, *, durable: bool) -> None:
@@ -105,24 +106,28 @@ class IncomingFile:
         Digests kept with it are dropped: they may be of bytes that it had before.
         """
         fd = self._held()
+        mode = stat.S_IMODE(self._born.st_mode)
         digests: dict[str, bytes] = {}
-        self._taken = stat.S_IMODE(self._born.st_mode), digests
-        os.fchmod(fd, 0o444)
+        self._taken = mode, digests
         with _where_supported():
             for name in os.listxattr(fd):
                 if name.startswith(DIGEST):
+                    os.fchmod(fd, mode | stat.S_IWUSR)
                     digests[name] = os.getxattr(fd, name)
                     os.removexattr(fd, name)
+        os.fchmod(fd, 0o444)
         self._settle(fd, durable=durable)
 
     def unseal(self) -> None:
         """Undo ``seal_as_is``, if it began, as far as that is possible."""
         if self._taken is not None:
             mode, digests = self._taken
+            fd = self._held()
             with contextlib.suppress(OSError):
+                os.fchmod(fd, mode | stat.S_IWUSR)
                 for name, value in digests.items():
-                    os.setxattr(self._held(), name, value)
-                os.fchmod(self._held(), mode)
+                    os.setxattr(fd, name, value)
+                os.fchmod(fd, mode)
 
     def move(self, name: str, directory: int, *, overwrite: bool) -> None:
         """Make it visible as ``name``: the switch."""

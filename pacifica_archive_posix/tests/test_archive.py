@@ -1,0 +1,448 @@
+"""What lies on the disk, and what else may lie there."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import stat
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import pytest
+from scenes import DIGESTS, FILE_ID, MTIME_NS, NEW, OLD, put, store
+from syscalls import failing, recorded
+
+from pacifica_archive_core import (
+    AccessDenied,
+    ArchiveUnavailable,
+    ConfigError,
+    FileDamaged,
+    FileExists,
+    Media,
+    NoSuchFile,
+    Residency,
+    StorageLevel,
+    open_archive,
+)
+from pacifica_archive_posix import PosixArchive, PosixOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+DIGEST = "user.pacifica_archive.digest."
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Iterator[PosixArchive]:
+    with PosixArchive(PosixOptions(prefix=tmp_path)) as archive:
+        yield archive
+
+
+# --- the layout, past the API
+
+
+def test_a_file_is_read_only_and_has_its_mtime(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    put(archive, tmp_path)
+    status = (tmp_path / str(FILE_ID)).stat()
+
+    assert (0o100444, MTIME_NS, 1) == (
+        status.st_mode,
+        status.st_mtime_ns,
+        status.st_nlink,
+    )
+
+
+def test_a_file_is_read_only_whatever_the_umask(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    before = os.umask(0o077)
+    try:
+        put(archive, tmp_path)
+    finally:
+        os.umask(before)
+
+    assert 0o444 == stat.S_IMODE((tmp_path / str(FILE_ID)).stat().st_mode)
+
+
+def test_digests_are_extended_attributes(archive: PosixArchive, tmp_path: Path) -> None:
+    put(archive, tmp_path, digests=DIGESTS)
+    path = tmp_path / str(FILE_ID)
+
+    assert {DIGEST + name: value for name, value in DIGESTS.items()} == {
+        name: os.getxattr(path, name) for name in os.listxattr(path)
+    }
+
+
+def test_attributes_of_others_are_no_digests(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    put(archive, tmp_path, digests=DIGESTS)
+    (tmp_path / str(FILE_ID)).chmod(0o644)
+    os.setxattr(tmp_path / str(FILE_ID), "user.checksum", b"1")
+
+    assert DIGESTS == archive.digests(FILE_ID)
+
+
+@pytest.mark.parametrize(
+    ("file_id", "name"),
+    [
+        (0, "file.0"),
+        (255, "file.ff"),
+        (256, "00/100"),
+        (12345, "39/3039"),
+        (2**63 - 1, "ff/ff/ff/ff/ff/ff/ff/7fffffffffffffff"),
+    ],
+)
+def test_nested_files_are_where_release_0_4_2_has_them(
+    tmp_path: Path, file_id: int, name: str
+) -> None:
+    options = PosixOptions(prefix=tmp_path, use_id2filename=True)
+    with PosixArchive(options) as archive:
+        store(archive, file_id, NEW)
+        path = archive.status(file_id).path
+
+    assert (NEW, str(tmp_path / name)) == ((tmp_path / name).read_bytes(), path)
+
+
+def test_a_status_has_the_words_of_the_disk(archive: PosixArchive) -> None:
+    store(archive, 1, NEW)
+    status = archive.status(1)
+
+    assert (Residency.DISK, "stat", (StorageLevel(Media.DISK, len(NEW)),)) == (
+        status.residency,
+        status.residency_source,
+        status.levels,
+    )
+
+
+def test_directories_stay_when_their_files_are_deleted(tmp_path: Path) -> None:
+    """Others may be about to use them."""
+    options = PosixOptions(prefix=tmp_path, use_id2filename=True)
+    with PosixArchive(options) as archive:
+        store(archive, 0x3039, NEW)
+        archive.delete(0x3039)
+
+    assert [] == list((tmp_path / "39").iterdir())
+
+
+def test_directories_may_be_symlinks(tmp_path: Path) -> None:
+    """Operators move parts of a tree to other places of the same file system."""
+    prefix, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    prefix.mkdir()
+    elsewhere.mkdir()
+    (prefix / "39").symlink_to(elsewhere)
+    options = PosixOptions(prefix=prefix, use_id2filename=True)
+    with PosixArchive(options) as archive:
+        store(archive, 0x3039, NEW)
+
+    assert NEW == (elsewhere / "3039").read_bytes()
+
+
+def test_a_directory_on_another_file_system_is_told(
+    tmp_path: Path, memory: Path
+) -> None:
+    """No file can be moved there at once; nothing is left of it."""
+    (tmp_path / "39").symlink_to(memory)
+    options = PosixOptions(prefix=tmp_path, use_id2filename=True)
+    with PosixArchive(options) as archive, pytest.raises(ArchiveUnavailable):
+        store(archive, 0x3039, NEW)
+
+    assert ([], []) == (
+        list(memory.iterdir()),
+        list((tmp_path / ".incoming").iterdir()),
+    )
+
+
+# --- what is no stored file
+
+
+def make_directory(path: Path) -> None:
+    path.mkdir()
+
+
+def make_symlink(path: Path) -> None:
+    target = path.parent / "target"
+    target.write_bytes(OLD)
+    path.symlink_to(target)
+
+
+def make_fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def make_socket(path: Path) -> None:
+    # The name of a socket may have 107 bytes only; by this one it is short.
+    folder = os.open(path.parent, os.O_PATH)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+
+
+STRANGE = [make_directory, make_symlink, make_fifo, make_socket]
+by_kind = pytest.mark.parametrize("make", STRANGE, ids=lambda f: f.__name__[5:])
+
+
+@by_kind
+@pytest.mark.parametrize("call", ["open", "status", "stage", "digests", "local_path"])
+def test_what_is_no_regular_file_is_damage(
+    archive: PosixArchive, make: Callable[[Path], None], call: str, tmp_path: Path
+) -> None:
+    """Not a missing file: its id cannot be stored anew, so somebody has to look."""
+    make(tmp_path / "1")
+
+    with pytest.raises(FileDamaged):
+        getattr(archive, call)(1)
+
+
+@by_kind
+def test_what_is_no_regular_file_holds_its_id(
+    archive: PosixArchive, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "1")
+
+    with pytest.raises(FileExists):
+        archive.create(1)
+
+
+@pytest.mark.parametrize("make", STRANGE[1:], ids=lambda f: f.__name__[5:])
+def test_what_is_no_regular_file_can_be_replaced(
+    archive: PosixArchive, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    """The name, not what a symlink leads to."""
+    make(tmp_path / "1")
+    store(archive, 1, NEW)
+
+    assert (NEW, OLD if make is make_symlink else None) == (
+        (tmp_path / "1").read_bytes(),
+        (tmp_path / "target").read_bytes() if make is make_symlink else None,
+    )
+
+
+@pytest.mark.parametrize("make", STRANGE[1:], ids=lambda f: f.__name__[5:])
+def test_what_is_no_regular_file_can_be_deleted(
+    archive: PosixArchive, make: Callable[[Path], None], tmp_path: Path
+) -> None:
+    make(tmp_path / "1")
+    archive.delete(1)
+
+    assert not os.path.lexists(tmp_path / "1")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [lambda archive: store(archive, 1, NEW), lambda archive: archive.delete(1)],
+    ids=["replace", "delete"],
+)
+def test_a_directory_is_neither_replaced_nor_deleted(
+    archive: PosixArchive, act: Callable[[PosixArchive], None], tmp_path: Path
+) -> None:
+    (tmp_path / "1").mkdir()
+    with pytest.raises(FileDamaged):
+        act(archive)
+
+    assert ([], True) == (
+        list((tmp_path / ".incoming").iterdir()),
+        (tmp_path / "1").is_dir(),
+    )
+
+
+def test_a_file_in_the_place_of_a_directory_holds_no_files(tmp_path: Path) -> None:
+    (tmp_path / "39").write_bytes(OLD)
+    options = PosixOptions(prefix=tmp_path, use_id2filename=True)
+    # It looks flat, so there has to be a marker.
+    (tmp_path / ".pacifica-archive.json").write_text(
+        '{"format": 1, "use_id2filename": true}'
+    )
+    with PosixArchive(options) as archive:
+        with pytest.raises(NoSuchFile):
+            archive.status(0x3039)
+
+        with pytest.raises(ArchiveUnavailable):
+            store(archive, 0x3039, NEW)
+
+
+# --- readers
+
+
+def test_a_descriptor_stands_at_the_position(archive: PosixArchive) -> None:
+    store(archive, 1, NEW)
+    with archive.open(1) as reader:
+        reader.read(100)
+        first = os.read(reader.fileno(), 10)
+        second = os.read(reader.fileno(), 10)
+
+    assert [NEW[100:110]] * 2 == [first, second]
+
+
+def test_a_descriptor_is_not_inherited(archive: PosixArchive) -> None:
+    store(archive, 1, NEW)
+    with archive.open(1) as reader:
+        assert not os.get_inheritable(reader.fileno())
+
+
+def test_a_descriptor_of_a_closed_reader_is_refused(archive: PosixArchive) -> None:
+    """Its number may be another file's by now."""
+    store(archive, 1, NEW)
+    reader = archive.open(1)
+    reader.close()
+
+    with pytest.raises(ValueError, match="closed"):
+        reader.fileno()
+
+
+# --- check, and stores without extended attributes
+
+
+def without_attributes(call: Callable[[], object]) -> None:
+    """Let the file system have no extended attributes."""
+    calls = failing(errno.EOPNOTSUPP, first=0, last=None)
+    calls.only = {"setxattr", "getxattr", "listxattr", "removexattr"}
+    with recorded(calls):
+        call()
+
+
+def test_a_store_without_attributes_keeps_no_digests(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    without_attributes(lambda: put(archive, tmp_path, digests=DIGESTS))
+
+    assert (NEW, {}) == (
+        archive.local_path(FILE_ID).read_bytes(),
+        archive.digests(FILE_ID),
+    )
+
+
+def test_digests_of_a_store_without_attributes_are_none(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    put(archive, tmp_path, digests=DIGESTS)
+    found: list[object] = []
+    without_attributes(lambda: found.append(archive.digests(FILE_ID)))
+
+    assert [{}] == found
+
+
+def test_check_says_once_that_no_digests_are_kept(
+    archive: PosixArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not with every beat of a health check."""
+    for _ in range(3):
+        without_attributes(archive.check)
+
+    assert [(logging.WARNING, True)] == [
+        (record.levelno, "digests" in record.message) for record in caplog.records
+    ]
+
+
+def test_check_says_nothing_where_digests_are_kept(
+    archive: PosixArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    archive.check()
+
+    assert [] == caplog.records
+
+
+def test_check_leaves_nothing(archive: PosixArchive, tmp_path: Path) -> None:
+    before = sorted(tmp_path.rglob("*"))
+    archive.check()
+
+    assert before == sorted(tmp_path.rglob("*"))
+
+
+def test_check_tells_of_a_store_that_became_read_only(
+    archive: PosixArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As ext4 does after an error, when it is mounted so."""
+    real = os.statvfs
+
+    def statvfs(path: str) -> os.statvfs_result:
+        fields = list(real(path))
+        fields[8] |= os.ST_RDONLY
+        return os.statvfs_result(fields)
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+
+    with pytest.raises(AccessDenied):
+        archive.check()
+
+
+# --- options
+
+
+def test_posix_is_found_by_its_name(tmp_path: Path) -> None:
+    with open_archive("posix", prefix=str(tmp_path)) as archive:
+        assert PosixArchive is type(archive)
+
+
+def test_the_section_of_the_seed_is_read(tmp_path: Path) -> None:
+    config = tmp_path / "config.cfg"
+    config.write_text("[posix]\nuse_id2filename = true\n")
+    with open_archive("posix", config=config, prefix=str(tmp_path)) as archive:
+        assert archive.options.use_id2filename
+
+
+def test_options_are_converted(tmp_path: Path) -> None:
+    with open_archive(
+        "posix",
+        env={
+            "PAI_PREFIX": str(tmp_path),
+            "PACIFICA_ARCHIVE_POSIX_ADOPT_ROOTS": "/srv/a:/srv/b:",
+            "PACIFICA_ARCHIVE_POSIX_ADOPT_IDS": "yes",
+            "PACIFICA_ARCHIVE_POSIX_DURABLE": "no",
+            "PACIFICA_ARCHIVE_POSIX_INCOMING_TTL_S": "60",
+        },
+    ) as archive:
+        options = attrs.asdict(archive.options)
+
+    assert {
+        "prefix": str(tmp_path),
+        "use_id2filename": False,
+        "adopt_roots": ["/srv/a", "/srv/b"],
+        "adopt_ids": True,
+        "durable": False,
+        "incoming_ttl_s": 60,
+    } == options | {
+        "prefix": str(options["prefix"]),
+        "adopt_roots": [str(root) for root in options["adopt_roots"]],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prefix", ""),
+        ("durable", "maybe"),
+        ("adopt_roots", "here:/there"),
+        ("adopt_roots", "/srv/../etc"),
+        ("incoming_ttl_s", "0"),
+        ("incoming_ttl_s", "week"),
+    ],
+)
+def test_wrong_values_are_refused(tmp_path: Path, name: str, value: str) -> None:
+    options: dict[str, Any] = {"prefix": str(tmp_path), name: value}
+
+    with pytest.raises(ConfigError, match=name):
+        open_archive("posix", **options)
+
+
+def test_the_prefix_is_needed() -> None:
+    with pytest.raises(ConfigError, match="prefix"):
+        open_archive("posix")
+
+
+def test_a_relative_prefix_stays_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with open_archive("posix", prefix="store") as archive:
+        monkeypatch.chdir("/")
+        with archive.create(1) as writer:
+            writer.write(NEW)
+
+    assert NEW == (tmp_path / "store" / "1").read_bytes()
