@@ -1,0 +1,266 @@
+"""
+Write the parts of the documentation that the code knows better.
+
+A page holds them between ``<!-- generated: NAME -->`` and ``<!-- end -->``.
+``python docs/generate.py`` writes them anew; a test compares them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+
+from pacifica_archive_core import errors, load_backend
+from pacifica_archive_core.cli import main
+from pacifica_archive_core.cli.exits import EXITS, exit_code
+from pacifica_archive_core.cli.group import PluginCommand
+from pacifica_archive_core.options import environment_prefix, is_secret, option_help
+from pacifica_archive_core.testing.base import Declarations
+from pacifica_archive_http.status_table import PROBLEMS, find_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+DOCS = Path(__file__).parent
+_BLOCK = re.compile(
+    r"(?<=<!-- generated: )(?P<name>[a-z -]+) -->\n.*?(?=<!-- end -->)", re.DOTALL
+)
+
+
+def pages() -> list[Path]:
+    """Return the pages of the site."""
+    return sorted(DOCS.glob("*.md"))
+
+
+def names(page: Path) -> list[str]:
+    """Return the names of a page's generated parts."""
+    return [match["name"] for match in _BLOCK.finditer(page.read_text())]
+
+
+def written_anew(page: Path) -> str:
+    """Return what a page would be with its generated parts written anew."""
+    return _BLOCK.sub(
+        lambda match: f"{match['name']} -->\n{BLOCKS[match['name']]()}\n",
+        page.read_text(),
+    )
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Write the docstrings' literals as Markdown has them."""
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def _code(text: object) -> str:
+    return f"`{text}`"
+
+
+# --- options of backends ---------------------------------------------------------
+
+
+def _options(name: str) -> str:
+    backend = load_backend(name)
+    rows = []
+    for field in attrs.fields(backend.options_class):
+        keys = [field.name, *([f"{field.name}_file"] if is_secret(field) else [])]
+        rows.append(
+            (
+                ", ".join(map(_code, keys)),
+                _default(field),
+                ", ".join(_code(environment_prefix(backend) + k.upper()) for k in keys),
+                option_help(field),
+            )
+        )
+    sections = " or ".join(_code(f"[{name}]") for name in backend.config_sections)
+    head = ("key", "default", "environment variable", "meaning")
+    return f"Section {sections} of the INI file.\n\n{_table(head, rows)}"
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    default = field.default
+    if default is attrs.NOTHING:
+        return "required"
+    if default is None:
+        return "none"
+    if isinstance(default, bool):
+        return _code(str(default).lower())
+    return _code(default) if str(default).strip("()") else "none"
+
+
+# --- commands --------------------------------------------------------------------
+
+
+def commands() -> Iterator[tuple[str, click.Command]]:
+    """Yield every command, those of installed distributions too."""
+    with click.Context(main, info_name="pacifica-archive") as ctx:
+        for name in main.list_commands(ctx):
+            command = main.get_command(ctx, name)
+            if isinstance(command, PluginCommand):
+                command = command.load()
+            if command is not None:
+                yield name, command
+
+
+def _option_rows(
+    command: click.Command, *, but: frozenset[str] = frozenset()
+) -> list[tuple[str, str]]:
+    return [
+        (_code(f"{', '.join(option.opts)} {_metavar(option)}".strip()), _help(option))
+        for option in command.params
+        if isinstance(option, click.Option) and not but & {*option.opts}
+    ]
+
+
+def _metavar(option: click.Option) -> str:
+    # Not click's own help records: releases of click write them in different ways.
+    own = option.metavar or option.type.name.upper().removesuffix(" RANGE")
+    return "" if option.is_flag else own
+
+
+def _help(option: click.Option) -> str:
+    text = " ".join((option.help or "").split())
+    return f"{text} [default: {option.default}]" if option.show_default else text
+
+
+def _selecting() -> str:
+    return _table(("option", "meaning"), _option_rows(main))
+
+
+def _commands() -> str:
+    shared = frozenset(opt for param in main.params for opt in param.opts)
+    parts = []
+    with click.Context(main, info_name="pacifica-archive") as group:
+        for name, command in commands():
+            with click.Context(command, info_name=name, parent=group) as ctx:
+                usage = " ".join([ctx.command_path, *command.collect_usage_pieces(ctx)])
+            parts += [f"### {name}", f"```text\n{usage}\n```"]
+            parts += _paragraphs(command.help or "")
+            if rows := _option_rows(command, but=shared):
+                parts.append(_table(("option", "meaning"), rows))
+            if shared & {opt for param in command.params for opt in param.opts}:
+                parts.append("And the options that select the archive.")
+    return "\n\n".join(parts)
+
+
+def _paragraphs(text: str) -> list[str]:
+    """Return one sentence a line, as everywhere here."""
+    blocks = text.replace("\b", "").strip().split("\n\n")
+    joined = (" ".join(block.split()) for block in blocks)
+    return [re.sub(r"(?<=[a-z0-9)\"]\.) (?=[A-Z])", "\n", block) for block in joined]
+
+
+def _exits() -> str:
+    rows = [
+        (
+            str(entry.code),
+            entry.meaning,
+            ", ".join(_code(error.__name__) for error in entry.errors),
+        )
+        for entry in EXITS
+    ]
+    rows.append(("128 + n", "ended by signal n, as 130 by Ctrl-C", ""))
+    return _table(("code", "meaning", "errors"), rows)
+
+
+# --- errors ----------------------------------------------------------------------
+
+
+def _summary(kind: type) -> str:
+    """Return the first sentence of a docstring."""
+    text = inspect.getdoc(kind) or ""
+    return " ".join(text.split("\n\n", maxsplit=1)[0].split()).removesuffix(".")
+
+
+def _errors() -> str:
+    rows = []
+    for depth, kind in _tree(errors.ArchiveError):
+        problem = find_problem(kind)
+        rows.append(
+            (
+                # An em space: Markdown drops the others.
+                "\u2003" * depth + _code(kind.__name__),
+                _summary(kind),
+                str(problem.status),
+                _code(problem.type),
+                str(_exit_code(kind)),
+            )
+        )
+    return _table(("error", "meaning", "HTTP", "problem type", "exit code"), rows)
+
+
+def _tree(
+    kind: type[Exception], depth: int = 0
+) -> Iterator[tuple[int, type[Exception]]]:
+    """Yield a class and those below it, as ``errors.py`` draws and orders them."""
+    yield depth, kind
+    for below in kind.__subclasses__():
+        if below.__module__ == errors.__name__:
+            yield from _tree(below, depth + 1)
+
+
+def _exit_code(kind: type[Exception]) -> int:
+    made = kind(1) if issubclass(kind, errors.FileError) else kind()
+    return exit_code(made)
+
+
+def _problems() -> str:
+    rows = []
+    for kind, problem in PROBLEMS.items():
+        if issubclass(kind, errors.ArchiveError):
+            continue
+        own = kind.__module__.startswith("pacifica_archive")
+        rows.append(
+            (
+                str(problem.status),
+                _code(problem.type),
+                _summary(kind) if own else problem.advice,
+            )
+        )
+    return _table(("HTTP", "problem type", "meaning"), sorted(rows))
+
+
+# --- the test kit ----------------------------------------------------------------
+
+_ABILITY = re.compile(
+    r"(?P<comment>(?: +#: .*\n)+) +(?P<name>[a-z_]+): ClassVar\[\w+\] = (?P<default>.+)"
+)
+
+
+def _abilities() -> str:
+    rows = [
+        (
+            _code(match["name"]),
+            _code(match["default"]),
+            " ".join(match["comment"].replace("#:", "").split()).removesuffix("."),
+        )
+        for match in _ABILITY.finditer(inspect.getsource(Declarations))
+    ]
+    return _table(("ability", "default", "meaning"), rows)
+
+
+BLOCKS: dict[str, Callable[[], str]] = {
+    "options that select": _selecting,
+    "commands": _commands,
+    "exit codes": _exits,
+    "errors": _errors,
+    "problems": _problems,
+    "abilities": _abilities,
+    **{
+        f"options {name}": functools.partial(_options, name)
+        for name in ("memory", "posix")
+    },
+}
+
+if __name__ == "__main__":
+    for path in pages():
+        path.write_text(written_anew(path))

@@ -1,0 +1,160 @@
+"""
+How the examples of the documentation are run.
+
+A block of ``python`` is run. So is one of ``console``: a line that begins with ``$`` is
+a command of bash, which goes on in lines that begin with ``>``. What follows is what
+it prints, where an ellipsis stands for anything, as in doctest. A command that fails
+is followed by ``$ echo $?``.
+A block of ``sh`` is shown only: it installs, or needs a site's own things.
+
+The examples of a page share one empty directory. Where they speak of a server
+on 127.0.0.1:8080 there is one, on another port.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest import SkipTest
+
+from sybil import Sybil
+from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
+
+from pacifica_archive_http.testing import running_server
+
+if TYPE_CHECKING:
+    from sybil import Example
+
+__all__ = ["EXAMPLES", "Place"]
+
+_SERVER = "127.0.0.1:8080"
+_LIMIT_S = 60
+_FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
+#: Without these an example is not run; nox installs them.
+_TOOLS = ("curl", "openssl")
+#: Between what a command printed and its exit code; no command prints it.
+_MARK = "\x1e"
+
+
+class Place:
+    """The directory of one page's examples, and its server once there is one."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory())
+        self.path = Path(folder)
+        (self.path / "archive").mkdir()
+        self._stack.enter_context(contextlib.chdir(folder))
+        self._server: str | None = None
+
+    def close(self) -> None:
+        """Stop the server and remove the directory."""
+        self._stack.close()
+
+    def server(self) -> str:
+        """Start the server unless it runs; return its host and port."""
+        if self._server is None:
+            running = running_server("--prefix", "archive", "--workers", "1")
+            server = self._stack.enter_context(running)
+            self._server = server.url.removeprefix("http://")
+        return self._server
+
+    def run(self, commands: list[str]) -> list[tuple[str, int]]:
+        """Return what each command prints, on stderr too, and its exit code."""
+        script = "".join(
+            f'{command}\n__code=$?; printf "{_MARK}$__code{_MARK}"; (exit $__code)\n'
+            for command in commands
+        )
+        if _SERVER in script:
+            script = script.replace(_SERVER, self.server())
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.path,
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            text=True,
+            timeout=_LIMIT_S,
+        )
+        printed = done.stdout.replace(self._server or _SERVER, _SERVER)
+        parts = printed.split(_MARK)
+        if len(parts) != 2 * len(commands) + 1:
+            raise AssertionError(f"bash did not come to the end: {printed}")
+        return list(zip(parts[:-1:2], map(int, parts[1::2]), strict=True))
+
+
+def _environment() -> dict[str, str]:
+    """Return an environment in which our own programs are found and nothing set."""
+    own = ("PACIFICA_ARCHIVE_", "PAI_", "ARCHIVEI")
+    return {
+        **{key: text for key, text in os.environ.items() if not key.startswith(own)},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "COLUMNS": "80",
+    }
+
+
+def _evaluate_console(example: Example) -> str | None:
+    commands, expected = _parse(str(example.parsed))
+    for tool in _TOOLS:
+        if any(tool in command for command in commands) and not shutil.which(tool):
+            raise SkipTest(f"no {tool} here")
+    results = example.namespace["place"].run(commands)
+    checker = doctest.OutputChecker()
+    for number, (raw, code) in enumerate(results):
+        command = commands[number]
+        # HTTP has its own ends of lines, and JSON none at its end.
+        printed = _text(raw.replace("\r\n", "\n"))
+        if not checker.check_output(expected[number], printed, _FLAGS):
+            wanted = doctest.Example(command, expected[number])
+            return f"{command}\n{checker.output_difference(wanted, printed, _FLAGS)}"
+        follower = commands[number + 1 : number + 2]
+        if code and follower != ["echo $?"]:
+            return f"{command}\nended with {code}: {printed}"
+    return None
+
+
+def _parse(text: str) -> tuple[list[str], list[str]]:
+    """Split a block into its commands and what each of them prints."""
+    pattern = re.compile(r"^\$ (.*\n(?:> .*\n)*)", re.MULTILINE)
+    before, *parts = pattern.split(f"{text.rstrip()}\n")
+    if before.strip():
+        raise AssertionError(f"a block begins with a command: {text}")
+    commands = [re.sub("^> ", "", part, flags=re.MULTILINE) for part in parts[::2]]
+    return [command.rstrip() for command in commands], [_text(p) for p in parts[1::2]]
+
+
+def _text(printed: str) -> str:
+    return f"{printed.rstrip()}\n" if printed.strip() else ""
+
+
+def _begin(namespace: dict[str, Any]) -> None:
+    namespace["place"] = Place()
+
+
+def _end(namespace: dict[str, Any]) -> None:
+    namespace["place"].close()
+
+
+EXAMPLES = Sybil(
+    parsers=[
+        PythonCodeBlockParser(),
+        CodeBlockParser("console", _evaluate_console),
+    ],
+    pattern="*.md",
+    path=str(Path(__file__).parents[1]),
+    excludes=["examples/**", "_build/**"],
+    setup=_begin,
+    teardown=_end,
+)
