@@ -109,12 +109,15 @@ NEEDS = {
         ),
         packages=("nginx-light", "libnginx-mod-http-dav-ext"),
     ),
+    "openssl": Need(probe=("openssl", "version"), packages=("openssl",)),
     # `wrk --version` exits with 1.
     "wrk": Need(probe=("sh", "-c", "command -v wrk"), packages=("wrk",)),
 }
 
 BENCH_NEEDS = ("compiler", "curl", "nginx", "wrk")
 
+# The console examples and the configuration of nginx in docs/ are run.
+DOCS_NEEDS = ("curl", "nginx", "openssl")
 DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
 # The next feature release of a linter must not turn this repository red by itself.
 RUFF = "ruff~=0.17.6"
@@ -396,7 +399,14 @@ def bench_tests(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings being errors, and run its examples."""
-    install(session, *DISTRIBUTIONS, more=DOCS_REQUIREMENTS)
+    find_needs(session, DOCS_NEEDS)
+    install(session, *DISTRIBUTIONS, more=(*DOCS_REQUIREMENTS, MYPY))
+    # One run, as they import each other by name.
+    session.run(
+        *("mypy", "--cache-dir=.mypy_cache/docs", "--explicit-package-bases"),
+        *(*map(str, sorted(Path("docs").glob("*.py"))), "docs/tests"),
+        env={"MYPYPATH": f"docs{os.pathsep}docs/tests"},
+    )
     session.run("sphinx-build", "-W", "--keep-going", "-q", "docs", "docs/_build/html")
     # The example packages have tests of their own, run as rows of DISTRIBUTIONS.
     examples = [
