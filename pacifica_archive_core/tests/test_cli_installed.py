@@ -115,7 +115,7 @@ def test_options_describes_every_way_to_set_each(site: Site) -> None:
 prefix (required)
     where the files are
     command line: -o prefix=VALUE or --prefix VALUE
-    environment:  PACIFICA_ARCHIVE_ADIRECTORY_PREFIX
+    environment:  PACIFICA_ARCHIVE_ADIRECTORY_PREFIX, PAI_PREFIX
     INI file:     [a_directory] or [directory] prefix
 fail (default: none)
     the error that everything raises

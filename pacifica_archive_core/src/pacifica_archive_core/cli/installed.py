@@ -94,9 +94,11 @@ def _ways(archive_class: type[Archive], field: attrs.Attribute[Any]) -> Iterator
     sections = "] or [".join(archive_class.config_sections)
     for name in names:
         value = "FILE" if name != field.name else "VALUE"
-        flag = " or --prefix VALUE" if name == "prefix" else ""
+        flag, old = (
+            (" or --prefix VALUE", ", PAI_PREFIX") if name == "prefix" else ("", "")
+        )
         yield f"command line: -o {name}={value}{flag}"
-        yield f"environment:  {environment_prefix(archive_class)}{name.upper()}"
+        yield f"environment:  {environment_prefix(archive_class)}{name.upper()}{old}"
         yield f"INI file:     [{sections}] {name}"
 
 
