@@ -31,7 +31,8 @@ class ArchiveReader(io.RawIOBase):
     One version of a stored file, opened: raw, seekable, read-only.
 
     It keeps reading the version it opened, whatever becomes of the id.
-    Used by one thread at a time.
+    Used by one thread at a time, in the process that made it: in a forked
+    child it is inert, for what it holds may be its parent's connection.
     A short read is not the end; ``b""`` is, and it comes only behind the last
     byte of ``status.size``: a file that ends before raises FileDamaged.
 
@@ -51,6 +52,7 @@ class ArchiveReader(io.RawIOBase):
         super().__init__()
         self._archive = archive
         self.status = status
+        self._pid = os.getpid()
         self._position = 0
 
     @abstractmethod
@@ -165,18 +167,21 @@ class ArchiveReader(io.RawIOBase):
         """Free what is held, even if that fails. Idempotent."""
         if not self.closed:
             super().close()
-            self._release()
+            if self._pid == os.getpid():
+                self._release()
 
     def __del__(self) -> None:
         # Without _position the constructor failed, and nothing is held.
         if hasattr(self, "_position") and not self.closed:
-            warnings.warn(
-                f"unclosed reader of file {self.status.file_id}",
-                ResourceWarning,
-                stacklevel=2,
-                source=self,
-            )
+            # First, for a warning may be made an error.
             self.close()
+            if self._pid == os.getpid():
+                warnings.warn(
+                    f"unclosed reader of file {self.status.file_id}",
+                    ResourceWarning,
+                    stacklevel=2,
+                    source=self,
+                )
 
     def _wanted(self, size: int) -> int:
         """Check that reading is allowed; clip ``size`` to the bytes left."""
@@ -337,6 +342,8 @@ class ArchiveWriter(ABC):
     def __del__(self) -> None:
         # Without _state the constructor failed; the maker cleans up.
         if getattr(self, "_state", _State.FINISHED) is not _State.FINISHED:
+            # First, for a warning may be made an error.
+            self._abandon()
             if self._pid == os.getpid():
                 warnings.warn(
                     f"writer of file {self.file_id} neither committed nor discarded",
@@ -344,7 +351,6 @@ class ArchiveWriter(ABC):
                     stacklevel=2,
                     source=self,
                 )
-            self._abandon()
 
     def _abandon(self) -> None:
         """Discard without masking the error that is on its way."""
