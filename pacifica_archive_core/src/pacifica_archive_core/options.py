@@ -220,9 +220,10 @@ def _from_file(archive_class: type[Archive], file: str | Path) -> dict[str, obje
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError("the configuration file cannot be read") from exc
     except configparser.Error as exc:
+        # None: its text shows the line, which may hold a password.
         raise ConfigError(
             f"the configuration file is wrong: {type(exc).__name__}"
-        ) from exc
+        ) from None
     present = [name for name in archive_class.config_sections if name in parser]
     if len(present) > 1:
         raise ConfigError(f"the configuration file has sections {present}: keep one")
