@@ -90,9 +90,12 @@ def _load(backend: InstalledBackend) -> type[Archive]:
     def refuse(_manager: object, _point: object, exc: BaseException) -> NoReturn:
         raise _load_error(backend, f"{type(exc).__name__}: {exc}") from exc
 
-    loaded: object = DriverManager(
-        GROUP, backend.name, invoke_on_load=False, on_load_failure_callback=refuse
-    ).driver
+    try:
+        loaded: object = DriverManager(
+            GROUP, backend.name, invoke_on_load=False, on_load_failure_callback=refuse
+        ).driver
+    except (AssertionError, SystemExit) as exc:  # not given to the callback
+        refuse(None, None, exc)
     if not (isinstance(loaded, type) and issubclass(loaded, Archive)):
         reason = "it is no subclass of pacifica_archive_core.Archive"
         raise _load_error(backend, reason)
