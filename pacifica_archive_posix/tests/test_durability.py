@@ -84,10 +84,12 @@ def record(name: str, home: Path, *, unsynced_directories: bool = False) -> Reco
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_a_crash_leaves_the_old_file_or_the_new_one_and_then_the_new_one(
-    name: str, folder: Path
-) -> None:
-    """At every call, and whatever part of what was not synced is lost."""
+def test_a_crash_leaves_the_old_file_or_the_new_one(name: str, folder: Path) -> None:
+    """
+    At every call, and whatever part of what was not synced is lost.
+
+    When the last call has returned, it is the new one.
+    """
     take = record(name, folder)
 
     assert [] == take.losses(take.calls.seen)
