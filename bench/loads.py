@@ -48,11 +48,36 @@ class Figures:
     big_put: float
     parts_get: float
     parts_put: float
+    #: Microseconds of CPU of the server's processes for a small request.
+    get_us: float
+    head_us: float
+    put_us: float
     #: Seconds of CPU of the server's processes for a GiB of big files.
     get_cpu: float
     put_cpu: float
     #: Sum over the server's processes, in its whole life, when all had gone through.
     peak_mib: float
+
+
+@attrs.frozen(kw_only=True)
+class _Small:
+    """Small requests of one kind, all answered rightly."""
+
+    requests: float
+    seconds: float
+    cpu_s: float
+    #: What came back, heads and bodies; 0 where it was not counted.
+    received: float = 0
+
+    @property
+    def rate(self) -> float:
+        """Requests a second."""
+        return self.requests / self.seconds
+
+    @property
+    def cpu_us(self) -> float:
+        """Microseconds of the server's CPU for one."""
+        return self.cpu_s / self.requests * 1e6
 
 
 @attrs.frozen
@@ -80,7 +105,7 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
     """
     _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=1)
     get = _small_get(running, place, load)
-    head_rate = _small_head(running, load, head)
+    asked = _small_head(running, load, head)
     put = _small_put(running, place, load)
     big_put = _put(running, place.big, [_BIG_ID], place)
     big_get = _get(running, place.big, [_BIG_ID])
@@ -91,13 +116,16 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
     parts_get = _get(running, place.part, parts)
     gib = load.moved / _GIB
     return Figures(
-        get=get,
-        head=head_rate,
-        put=put,
+        get=get.rate,
+        head=asked.rate,
+        put=put.rate,
         big_get=big_get.bytes_per_s / _MB,
         big_put=big_put.bytes_per_s / _MB,
         parts_get=parts_get.bytes_per_s / _MB,
         parts_put=parts_put.bytes_per_s / _MB,
+        get_us=get.cpu_us,
+        head_us=asked.cpu_us,
+        put_us=put.cpu_us,
         get_cpu=(big_get.cpu_s + parts_get.cpu_s) / gib,
         put_cpu=(big_put.cpu_s + parts_put.cpu_s) / gib,
         peak_mib=running.usage().peak_bytes / (1 << 20),
@@ -107,9 +135,8 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
 # --- small files -----------------------------------------------------------------
 
 
-def _wrk(
-    running: Running, load: Load, *arguments: str, seconds: int
-) -> dict[str, float]:
+def _wrk(running: Running, load: Load, *arguments: str, seconds: int) -> _Small:
+    cpu_before = running.usage().cpu_s
     done = subprocess.run(
         (
             *("wrk", "--threads", "2", "--connections", str(load.connections)),
@@ -123,7 +150,8 @@ def _wrk(
         text=True,
         check=True,
     )
-    said: dict[str, float] = json.loads(done.stdout[done.stdout.rindex("{") :])
+    cpu_s = running.usage().cpu_s - cpu_before
+    said = json.loads(done.stdout[done.stdout.rindex("{") :])
     failures = {
         kind: said[kind]
         for kind in ("connect", "read", "write", "status", "timeout")
@@ -131,21 +159,27 @@ def _wrk(
     }
     if failures or not said["requests"]:
         raise WrongAnswer(f"{running.contender.name}: {arguments[0]}: {said}")
-    return said
+    return _Small(
+        requests=said["requests"],
+        seconds=said["seconds"],
+        cpu_s=cpu_s,
+        received=said["bytes"],
+    )
 
 
-def _small_get(running: Running, place: Place, load: Load) -> float:
-    said = _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=load.seconds)
-    if said["bytes"] < said["requests"] * SMALL_SIZE:
-        raise WrongAnswer(f"{running.contender.name}: short answers: {said}")
+def _small_get(running: Running, place: Place, load: Load) -> _Small:
+    small = _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=load.seconds)
+    if small.received < small.requests * SMALL_SIZE:
+        raise WrongAnswer(f"{running.contender.name}: short answers: {small}")
     for file_id in random.sample(range(1, SMALL_IDS + 1), _SAMPLE):
         if fetch(running.port, file_id) != place.small_content(file_id):
             raise WrongAnswer(f"{running.contender.name}: wrong bytes of {file_id}")
-    return said["requests"] / said["seconds"]
+    return small
 
 
-def _small_head(running: Running, load: Load, head: Path) -> float:
+def _small_head(running: Running, load: Load, head: Path) -> _Small:
     _check_head(running)
+    cpu_before = running.usage().cpu_s
     done = subprocess.run(
         (
             *(str(head), str(running.port), str(load.connections)),
@@ -155,10 +189,11 @@ def _small_head(running: Running, load: Load, head: Path) -> float:
         stdout=subprocess.PIPE,
         check=True,
     )
+    cpu_s = running.usage().cpu_s - cpu_before
     said = json.loads(done.stdout)
     if said["failures"] or not said["requests"]:
         raise WrongAnswer(f"{running.contender.name}: head: {said}")
-    return float(said["requests"] / said["seconds"])
+    return _Small(requests=said["requests"], seconds=said["seconds"], cpu_s=cpu_s)
 
 
 def _check_head(running: Running) -> None:
@@ -174,8 +209,8 @@ def _check_head(running: Running) -> None:
         raise WrongAnswer(f"{running.contender.name}: HEAD says {size} bytes")
 
 
-def _small_put(running: Running, place: Place, load: Load) -> float:
-    said = _wrk(running, load, "put", str(place.small), seconds=load.seconds)
+def _small_put(running: Running, place: Place, load: Load) -> _Small:
+    small = _wrk(running, load, "put", str(place.small), seconds=load.seconds)
     content = place.small.read_bytes()
     with os.scandir(place.store) as entries:
         sizes = {
@@ -185,12 +220,12 @@ def _small_put(running: Running, place: Place, load: Load) -> float:
         }
     whole = [file_id for file_id, size in sizes.items() if size == SMALL_SIZE]
     # What was under way when wrk went away may be there, or in part.
-    if len(whole) < said["requests"] or len(sizes) > len(whole) + load.connections:
-        raise WrongAnswer(f"{running.contender.name}: {len(whole)} stored: {said}")
+    if len(whole) < small.requests or len(sizes) > len(whole) + load.connections:
+        raise WrongAnswer(f"{running.contender.name}: {len(whole)} stored: {small}")
     for file_id in random.sample(whole, min(_SAMPLE, len(whole))):
         if (place.store / str(file_id)).read_bytes() != content:
             raise WrongAnswer(f"{running.contender.name}: wrong bytes in {file_id}")
-    return said["requests"] / said["seconds"]
+    return small
 
 
 # --- big files -------------------------------------------------------------------

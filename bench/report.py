@@ -68,7 +68,7 @@ TARGETS = (
 )
 
 #: Field of Figures to the head of its column and its format.
-_COLUMNS = {
+_RATES = {
     "get": ("GET /s", ",.0f"),
     "head": ("HEAD /s", ",.0f"),
     "put": ("PUT /s", ",.0f"),
@@ -76,8 +76,13 @@ _COLUMNS = {
     "big_put": ("big PUT MB/s", ",.0f"),
     "parts_get": ("several GET MB/s", ",.0f"),
     "parts_put": ("several PUT MB/s", ",.0f"),
-    "get_cpu": ("GET CPU s/GiB", ".2f"),
-    "put_cpu": ("PUT CPU s/GiB", ".2f"),
+}
+_COSTS = {
+    "get_us": ("GET CPU µs", ",.0f"),
+    "head_us": ("HEAD CPU µs", ",.0f"),
+    "put_us": ("PUT CPU µs", ",.0f"),
+    "get_cpu": ("big GET CPU s/GiB", ".2f"),
+    "put_cpu": ("big PUT CPU s/GiB", ".2f"),
     "peak_mib": ("peak MiB", ",.0f"),
 }
 
@@ -108,9 +113,19 @@ class Results:
 
 @attrs.frozen(kw_only=True)
 class Report:
-    """One run of the benchmark."""
+    """
+    One run of the benchmark.
+
+    Attributes:
+        command: what was typed.
+        busy: the load average before it, of other work.
+        load: how much was asked of each server.
+        versions: server to version.
+        results: of each place.
+    """
 
     command: str
+    busy: float
     load: Load
     versions: dict[str, str]
     results: list[Results]
@@ -135,7 +150,7 @@ class Report:
         small = f"4 KiB at {load.connections} connections for {load.seconds} s"
         several = f"{load.parts} of {_size(load.part_size)} at once"
         lines = [
-            f"Made by `{self.command}` on {on}.",
+            f"Made by `{self.command}` on {on}; load average before: {self.busy:.1f}.",
             "",
             *(f"- {server}: {version}" for server, version in self.versions.items()),
             "",
@@ -147,7 +162,8 @@ class Report:
             if results.judged:
                 lines += self._targets(results)
         for results in self.results:
-            lines += self._figures(results)
+            lines += self._figures(results, _RATES)
+            lines += self._figures(results, _COSTS)
             if {_OURS, _DURABLE} <= results.rounds.keys():
                 lines += self._durable(results)
         return "\n".join(lines)
@@ -177,18 +193,20 @@ class Report:
         head = ("target", "wanted", f"{results.place}: median (lowest to highest)", "")
         return [*_table(head, rows), ""]
 
-    def _figures(self, results: Results) -> list[str]:
+    def _figures(
+        self, results: Results, columns: dict[str, tuple[str, str]]
+    ) -> list[str]:
         rows = [
             (
                 server,
                 *(
                     format(results.median(server, figure), form)
-                    for figure, (_, form) in _COLUMNS.items()
+                    for figure, (_, form) in columns.items()
                 ),
             )
             for server in results.rounds
         ]
-        head = (results.place, *(title for title, _ in _COLUMNS.values()))
+        head = (results.place, *(title for title, _ in columns.values()))
         return [*_table(head, rows), ""]
 
     def _durable(self, results: Results) -> list[str]:
@@ -196,7 +214,7 @@ class Report:
         rows = [
             (title, _spread(results.ratios(_DURABLE, _OURS, figure), ".2f"))
             for figure in ("put", "big_put", "parts_put")
-            for title, _ in (_COLUMNS[figure],)
+            for title, _ in (_RATES[figure],)
         ]
         head = (f"{results.place}: durable", "times not durable")
         return [*_table(head, rows), ""]

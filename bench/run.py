@@ -10,6 +10,7 @@ checked: an error is not a fast answer.
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -46,19 +47,19 @@ def main() -> None:
     )
     parser.add_argument(
         "--disk",
-        type=Path,
+        type=_resolved,
         default=Path("/var/tmp"),  # noqa: S108 (a directory is made in it by mkdtemp)
         help="a directory on the disk; default: /var/tmp",
     )
     parser.add_argument(
         "--release-042",
-        type=Path,
+        type=_resolved,
         metavar="BIN",
         help="where the commands of release 0.4.2 and uWSGI are; not measured without",
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=_resolved,
         help="directory of performance.json and performance.md; default: docs, which"
         " only a whole run may change",
     )
@@ -74,6 +75,8 @@ def main() -> None:
     load = QUICK if given.quick else FULL
     report = Report(
         command=f"nox -s bench{_shown(sys.argv[1:])}",
+        # Evaluated before the rounds.
+        busy=os.getloadavg()[0],
         load=load,
         versions={server.name: server.version() for server in servers},
         results=[
@@ -88,6 +91,11 @@ def main() -> None:
     print(report.markdown())
     for missed in report.missed():
         print(f"MISSED: {missed}")
+
+
+def _resolved(text: str) -> Path:
+    """Make a path that holds in any working directory: servers have their own."""
+    return Path(text).resolve()
 
 
 def _shown(arguments: list[str]) -> str:

@@ -66,7 +66,7 @@ def test_a_quick_run_measures_ours_and_nginx(tmp_path: Path) -> None:
         (server, figure)
         for server, (figures,) in disk["rounds"].items()
         for figure, value in figures.items()
-        if not (value > 0 or figure.endswith("_cpu"))
+        if not (value > 0 or figure.endswith(("_us", "_cpu")))
     ]
 
     assert {"ours", "nginx"} == disk["rounds"].keys()
@@ -83,6 +83,18 @@ def test_a_part_of_a_run_does_not_go_into_the_documents() -> None:
 
     assert 2 == done.returncode
     assert "give --out" in done.stderr
+
+
+def test_the_application_is_measured_without_a_server() -> None:
+    done = subprocess.run(
+        (sys.executable, str(RUN.with_name("application.py"))),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    rows = [line.split("|")[1].strip() for line in done.stdout.splitlines()]
+
+    assert ["request", "---", "GET", "HEAD", "PUT"] == rows
 
 
 @pytest.mark.parametrize("wrong", ["bytes", "status"])
