@@ -38,6 +38,10 @@ __all__ = ["EXAMPLES", "Place"]
 _SERVER = "127.0.0.1:8080"
 _LIMIT_S = 60
 _FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
+#: Whoever reads an example may do this; a test keeps to its own directory.
+_FORBIDDEN = re.compile(
+    r"\b(?:apt-get|nox|pip|sudo)\b|(?<![\w.:/])/(?:etc|home|opt|root|srv|tmp|usr|var)\b"
+)
 #: Without these an example is not run; nox installs them.
 _TOOLS = ("curl", "openssl")
 #: Between what a command printed and its exit code; no command prints it.
@@ -107,6 +111,9 @@ def _environment() -> dict[str, str]:
 
 def _evaluate_console(example: Example) -> str | None:
     commands, expected = _parse(str(example.parsed))
+    for command in commands:
+        if found := _FORBIDDEN.search(command):
+            raise AssertionError(f"{found[0]} belongs in a block of sh: {command}")
     for tool in _TOOLS:
         if any(tool in command for command in commands) and not shutil.which(tool):
             raise SkipTest(f"no {tool} here")
