@@ -19,6 +19,16 @@ FAST = 1000
 TICK_NS = 4_000_000
 
 
+def with_ctime(found: os.stat_result, ctime_ns: int) -> os.stat_result:
+    fields = {
+        name: getattr(found, name)
+        for name in dir(found)
+        # The others are the ten that can be had by number.
+        if name.endswith("_ns") or name in {"st_blksize", "st_blocks", "st_rdev"}
+    }
+    return os.stat_result(found, fields | {"st_ctime_ns": ctime_ns})
+
+
 def replace(archive: PosixArchive, file_id: int = 1) -> None:
     with archive.create(file_id, size=4, mtime_ns=1, overwrite=True) as writer:
         writer.write(b"same")
@@ -54,13 +64,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(real: Any) -> Any:  # noqa: ANN401 (stat or fstat)
         def stat(*args: Any, **kwargs: Any) -> os.stat_result:  # noqa: ANN401
             found = real(*args, **kwargs)
-            fields = {
-                name: getattr(found, name)
-                for name in dir(found)
-                if name.startswith("st_")
-            }
-            fields["st_ctime_ns"] -= fields["st_ctime_ns"] % TICK_NS
-            return os.stat_result(found, fields)
+            return with_ctime(found, found.st_ctime_ns // TICK_NS * TICK_NS)
 
         return stat
 
@@ -91,7 +95,7 @@ def test_a_clock_of_whole_seconds_is_not_waited_for(
 
     def whole(fd: int) -> os.stat_result:
         found = real(fd)
-        return os.stat_result(found, {"st_ctime_ns": 10**18})
+        return with_ctime(found, 10**18)
 
     with PosixArchive(PosixOptions(prefix=tmp_path, durable=False)) as archive:
         monkeypatch.setattr(os, "fstat", whole)
