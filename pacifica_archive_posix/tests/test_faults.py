@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import itertools
 import logging
 import os
 import shutil
@@ -24,12 +25,11 @@ from pacifica_archive_core import (
     FileExists,
     NoSuchFile,
 )
+from pacifica_archive_posix import PosixArchive, PosixOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-    from pacifica_archive_posix import PosixArchive, PosixOptions
 
 ERRORS = {
     errno.ENOSPC: ArchiveFull,
@@ -332,6 +332,50 @@ def test_a_file_that_ends_early_is_damage(archive: PosixArchive) -> None:
 
         with pytest.raises(FileDamaged):
             reader.readall()
+
+
+@pytest.mark.parametrize("begun", [False, True], ids=["fresh", "begun"])
+@by_errno
+def test_an_opening_that_fails_says_why_and_can_be_repeated(
+    code: int,
+    begun: bool,  # noqa: FBT001 (a parameter of pytest's)
+    folder: Path,
+) -> None:
+    """Or, where nothing can be written, it is for reading only; a sweep may fail."""
+    prefixes = map(folder.joinpath, map(str, itertools.count()))
+
+    def options() -> PosixOptions:
+        prefix = next(prefixes)
+        prefix.mkdir()
+        if begun:
+            PosixArchive(PosixOptions(prefix=prefix)).close()
+        return PosixOptions(prefix=prefix)
+
+    given = options()
+    with recorded() as good:
+        PosixArchive(given).close()
+    sweep = len(good.names) - 1 - good.names[::-1].index("scandir")
+    descriptors = open_descriptors()
+    wrong = {}
+    for number, call in enumerate(good.names):
+        given = options()
+        with recorded(failing(code, first=number, last=number)):
+            try:
+                PosixArchive(given).close()
+                right = (
+                    call in PASSED_OVER
+                    or number >= sweep
+                    or code in {errno.EACCES, errno.EROFS}
+                )
+            except ArchiveError as exc:
+                right = type(exc) is ERRORS[code]
+        with PosixArchive(given) as archive:
+            store(archive, 1, NEW)
+            left = list((given.prefix / ".incoming").iterdir())
+        if not right or left or open_descriptors() != descriptors:
+            wrong[number, call] = left
+
+    assert {} == wrong
 
 
 def test_a_missing_file_is_asked_for_twice_at_most(archive: PosixArchive) -> None:

@@ -144,13 +144,8 @@ class PosixArchive(Archive):
         #: Why nothing can be written, if so.
         self._refusal: OSError | None = None
         self._missed_digests = False
-        if not options.prefix.is_dir():
-            # Made by us, it would be on the wrong disk when its own is not mounted.
-            raise ConfigError(
-                "option 'prefix' of posix: there is no such directory: make it, or"
-                " mount its file system"
-            )
         try:
+            _ensure_directory(prefix)
             self._incoming = Incoming(prefix, ttl_s=options.incoming_ttl_s)
             marked = self._layout.ensure_kept()
             try:
@@ -479,6 +474,19 @@ class PosixArchive(Archive):
                 self._missed_digests = True
             elif exc.errno != errno.ENODATA:
                 raise
+
+
+def _ensure_directory(prefix: str) -> None:
+    # Made by us, it would be on the wrong disk when its own is not mounted.
+    wrong = ConfigError(
+        "option 'prefix' of posix: there is no such directory: make it, or mount its"
+        " file system"
+    )
+    try:
+        if not stat.S_ISDIR(os.stat(prefix).st_mode):
+            raise wrong
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise wrong from exc
 
 
 def _version(found: os.stat_result) -> str:
