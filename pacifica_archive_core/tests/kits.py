@@ -107,3 +107,10 @@ class TinyKit(ArchiveContract):
         away = archive.options.prefix.rename(archive.options.prefix.parent / "away")
         yield
         away.rename(archive.options.prefix)
+
+
+#: The contract of each honest archive, for the broken ones made of it.
+CONTRACTS: dict[type[Archive], type[ArchiveContract]] = {
+    MemoryArchive: MemoryKit,
+    TinyArchive: TinyKit,
+}

@@ -90,8 +90,8 @@ def test_an_abstract_class_is_not_made(abstract: type) -> None:
 
 
 def test_an_abstract_reader_is_not_made(archive: Archive) -> None:
-    """Its base is a class of C, which does not look."""
-    with pytest.raises(TypeError, match="ArchiveReader lacks"):
+    """Its base is a class of C, which does not look before Python 3.12."""
+    with pytest.raises(TypeError, match=r"ArchiveReader.*_readinto_at"):
         ArchiveReader(archive, status())  # type: ignore[abstract]
 
 
@@ -100,7 +100,7 @@ def test_a_reader_that_lacks_a_hook_is_not_made(archive: Archive) -> None:
         def _release(self) -> None:
             """Nothing is held."""
 
-    with pytest.raises(TypeError, match=r"HalfReader lacks \['_readinto_at'\]"):
+    with pytest.raises(TypeError, match=r"HalfReader.*_readinto_at"):
         HalfReader(archive, status())  # type: ignore[abstract]
 
 

@@ -250,10 +250,10 @@ class StatusContract(Declarations):
         """In batches; who asks for millions has no memory for all answers."""
         store(archive, 3, DATA)
         bulk, _ = self.ask_many(archive, kind)
-        asked = itertools.count()
+        asked = iter(range(100_000))
         found = [i for i, _ in itertools.islice(bulk(asked), 5)]
 
-        assert ([0, 1, 2, 3, 4], True) == (found, next(asked) <= 100_000)
+        assert ([0, 1, 2, 3, 4], True) == (found, next(asked, None) is not None)
 
     @pytest.mark.parametrize("kind", ["status", "stage"])
     def test_who_stops_asking_leaves_the_archive_usable(
