@@ -42,12 +42,14 @@ class Distribution:
     """
     One distribution of the repository, tested in an environment of its own.
 
-    `local` names the rows that it cannot work without, nearest last; `needs` the rows
-    of `NEEDS` that its tests want. Only published ones are built by `wheels`.
+    `local` names the rows that it cannot work without, nearest last; `beside` those
+    that only its tests are also run with; `needs` the rows of `NEEDS` that its tests
+    want. Only published ones are built by `wheels`.
     """
 
     directory: str
     local: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     published: bool = True
 
@@ -59,13 +61,21 @@ class Distribution:
     @property
     def code(self) -> tuple[str, ...]:
         """Return the directories that hold its Python code."""
-        return (f"{self.directory}/src", f"{self.directory}/tests")
+        folders = ("src", "tests", "post_deployment_tests")
+        paths = (f"{self.directory}/{folder}" for folder in folders)
+        return tuple(path for path in paths if (ROOT / path).is_dir())
 
 
 DISTRIBUTIONS = {
     "core": Distribution(directory="pacifica_archive_core"),
     "posix": Distribution(directory="pacifica_archive_posix", local=("core",)),
-    "http": Distribution(directory="pacifica_archive_http", local=("core",)),
+    "http": Distribution(
+        directory="pacifica_archive_http",
+        local=("core",),
+        # A server is tried with files that processes share, and as uWSGI runs it.
+        beside=("posix",),
+        needs=("compiler",),
+    ),
     # What the documentation teaches, as a stranger would write it.
     "zip": Distribution(
         directory="docs/examples/pacifica-archive-zip",
@@ -280,7 +290,8 @@ def install(
     more: tuple[str, ...] = (),
 ) -> None:
     """Install the rows, what they need, and what the tests of the named ones want."""
-    core, *others = with_local("core", *names)
+    beside = [row for name in names for row in DISTRIBUTIONS[name].beside]
+    core, *others = with_local("core", *names, *beside)
     arguments = ["-e", f"./{DISTRIBUTIONS[core].directory}[testing]"]
     arguments += editable(*others)
     for name in names:

@@ -1,0 +1,233 @@
+"""
+One JSON line for every request, and the request's id on its way in and out.
+
+The line is written when the answer is complete, so the one of a long download
+comes at its end. Errors that an operator must see go to this package's logger,
+with the same id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import logging
+import os
+import random
+import re
+import sys
+import time
+import traceback
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TYPE_CHECKING, Any
+
+from pacifica_archive_http.status_table import Problem, find_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+__all__ = ["EXCHANGE", "AccessLog", "Exchange", "JsonLines", "open_log"]
+
+_log = logging.getLogger("pacifica_archive_http")
+
+#: Where the environment of a request keeps its Exchange.
+EXCHANGE = "pacifica_archive_http.exchange"
+
+#: What an id from outside may be: it goes into logs and a header.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
+
+#: A line stays below PIPE_BUF, so that lines of workers never mix in a pipe.
+_MAX_PATH = 512
+
+
+class Exchange:
+    """
+    One request and its answer, as the access log tells them.
+
+    Attributes:
+        request_id: the client's if it sent a good one, else our own.
+        file_id: of the file it is about, once known.
+        received: bytes read of an upload; None if it is none. An upload is
+            logged with them, all else with the bytes of the answer.
+        error: name of the problem it ended in.
+    """
+
+    __slots__ = (
+        "_began",
+        "_env",
+        "_streams",
+        "_write",
+        "error",
+        "file_id",
+        "received",
+        "request_id",
+        "status",
+    )
+
+    def __init__(
+        self, env: WSGIEnvironment, write: Callable[[bytes], None] | None
+    ) -> None:
+        self._began = time.perf_counter()
+        self._env = env
+        self._write = write
+        self._streams = False
+        given = env.get("HTTP_X_REQUEST_ID")
+        self.request_id: str = (
+            given
+            if given is not None and _REQUEST_ID.fullmatch(given)
+            # No secret; os.urandom would have all threads take turns once more.
+            else f"{random.getrandbits(96):024x}"
+        )
+        self.status = "500"
+        self.file_id: int | None = None
+        self.received: int | None = None
+        self.error: str | None = None
+
+    def stream(self) -> None:
+        """Say that the answer's body will call ``finish`` when it is closed."""
+        self._streams = True
+
+    def fail(self, exc: Exception) -> Problem:
+        """Note an error, tell the operator what he must know, return its row."""
+        problem = find_problem(type(exc))
+        self.error = problem.name
+        if problem.logged:
+            _log.error(
+                "%s %s: %s",
+                self._env["REQUEST_METHOD"],
+                problem.name,
+                exc,
+                exc_info=exc,
+                extra={"request_id": self.request_id},
+            )
+        return problem
+
+    def answered(self, body: Iterable[bytes]) -> None:
+        """Write the line, unless the body is still to be sent."""
+        if not self._streams:
+            self.finish(sum(map(len, body)) if isinstance(body, list) else None)
+
+    def finish(self, sent: int | None, *, complete: bool = True) -> None:
+        """
+        Write the line.
+
+        Args:
+            sent: bytes of the body handed to the server; None: not known.
+            complete: all were; else the client went away, if nothing failed.
+        """
+        if self._write is None:
+            return
+        now = time.time()
+        env = self._env
+        error = self.error or (None if complete else "client-gone")
+        moved = sent if self.received is None else self.received
+        self._write(
+            (
+                f'{{"time":"{_second(int(now))}.{int(now % 1 * 1000):03}Z"'
+                f',"request_id":"{self.request_id}"'
+                f',"client":{quoted(env.get("REMOTE_ADDR") or "")}'
+                f',"verb":{quoted(env["REQUEST_METHOD"][:32])}'
+                f',"path":{quoted(env.get("PATH_INFO", "")[:_MAX_PATH])}'
+                f',"id":{"null" if self.file_id is None else self.file_id}'
+                f',"status":{self.status}'
+                f',"bytes":{"null" if moved is None else moved}'
+                f',"seconds":{time.perf_counter() - self._began:.6f}'
+                + (f',"error":"{error}"}}\n' if error else "}\n")
+            ).encode("ascii")
+        )
+
+
+class AccessLog:
+    """
+    Wrap an application: give each request an id and write its line.
+
+    Args:
+        app: the application; it finds the Exchange in the environment.
+        write: takes one line, ended, of at most 4096 bytes; None for no log.
+    """
+
+    def __init__(
+        self, app: WSGIApplication, write: Callable[[bytes], None] | None
+    ) -> None:
+        self._app = app
+        self._write = write
+
+    def __call__(
+        self, env: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer one request."""
+        exchange = env[EXCHANGE] = Exchange(env, self._write)
+
+        def start(
+            status: str,
+            headers: list[tuple[str, str]],
+            *exc_info: Any,  # noqa: ANN401 (passed through)
+        ) -> Callable[[bytes], object]:
+            exchange.status = status[:3]
+            headers.append(("X-Request-Id", exchange.request_id))
+            return start_response(status, headers, *exc_info)
+
+        body = self._app(env, start)
+        exchange.answered(body)
+        return body
+
+
+@functools.lru_cache(maxsize=8)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+
+
+def open_log(path: str | Path | None) -> Callable[[bytes], None]:
+    """
+    Open a file to append lines to, or stderr if there is no path.
+
+    One system call for each line: lines of threads and processes do not mix,
+    and none is lost when the process is killed.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    descriptor = sys.stderr.fileno() if path is None else os.open(path, flags, 0o640)
+
+    def write(line: bytes) -> None:
+        # A full disk under the log is no reason to refuse files.
+        with contextlib.suppress(OSError):
+            os.write(descriptor, line)
+
+    return write
+
+
+class JsonLines(logging.Handler):
+    """
+    Log handler: one JSON line for a record, its traceback within.
+
+    Args:
+        path: the file to append to, opened for each record, so that it may be
+            moved away at any time; None is stderr.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        super().__init__()
+        self._path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        seconds = int(record.created)
+        entry = {
+            "time": f"{_second(seconds)}.{int(record.msecs):03}Z",
+            "request_id": getattr(record, "request_id", None),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
+        line = f"{json.dumps(entry)}\n".encode()
+        try:
+            if self._path is None:
+                os.write(sys.stderr.fileno(), line)
+            else:
+                with open(self._path, "ab", buffering=0) as file:  # noqa: PTH123 (one call)
+                    file.write(line)
+        except OSError:
+            self.handleError(record)

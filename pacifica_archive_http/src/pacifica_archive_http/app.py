@@ -1,0 +1,444 @@
+"""
+The WSGI application: ``/{id}`` for Pacifica, ``/files/{id}`` for everyone.
+
+Both are the same resource and answer alike, but for HEAD and for the old
+spellings, which are in ``wire_v1``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import threading
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import falcon
+
+from pacifica_archive_core import (
+    MAX_FILE_ID,
+    Archive,
+    ArchiveError,
+    DigestMismatch,
+    FileExists,
+    InvalidFileId,
+    NoSuchFile,
+    NotSupported,
+    SupportsAdopt,
+    copy,
+)
+from pacifica_archive_http import conditional, wire_v1
+from pacifica_archive_http.access_log import EXCHANGE, AccessLog, Exchange
+from pacifica_archive_http.digests import ALGORITHMS, Claim, find_claims
+from pacifica_archive_http.status_table import (
+    BadRequest,
+    ContentTooLarge,
+    LengthRequired,
+    PreconditionFailed,
+    RequestError,
+    TransfersBusy,
+    UnsupportedCoding,
+    find_problem,
+)
+from pacifica_archive_http.transfer import Blocks, Body, Slots, WholeFile, read_exactly
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from wsgiref.types import WSGIApplication, WSGIEnvironment
+
+    from pacifica_archive_core import ArchiveReader, ArchiveSpec, FileStatus
+
+__all__ = ["make_app"]
+
+#: Files and parts up to this size are sent in one piece.
+_PIECE = 1 << 16
+#: More bytes than any ``{"path": ...}`` needs.
+_MAX_JSON = 1 << 16
+_FILE_ID = re.compile(r"0|[1-9][0-9]{0,18}")
+
+
+def make_app(
+    archive: Archive | ArchiveSpec,
+    *,
+    write_once: bool = False,
+    max_transfers: int | None = None,
+    access_log: Callable[[bytes], None] | None = None,
+) -> WSGIApplication:
+    """
+    Make the WSGI application of one archive.
+
+    Args:
+        archive: opened in this process; or what to open at the first request,
+            for servers that fork after they have loaded the application.
+        write_once: PUT and PATCH refuse to replace a file, with 409.
+        max_transfers: uploads and downloads at once; give fewer than the server
+            has threads. None for no limit.
+        access_log: takes each line of the log; None for no log.
+    """
+    app = falcon.App()
+    for error in (Exception, falcon.HTTPError):
+        app.add_error_handler(error, _answer_problem)
+    shared: dict[str, Any] = {
+        "archive": (lambda: archive)
+        if isinstance(archive, Archive)
+        else _Lazy(archive),
+        "write_once": write_once,
+        "slots": Slots(max_transfers),
+    }
+    app.add_route("/", _Welcome())
+    app.add_route("/{file_id}", _PacificaFiles(**shared))
+    app.add_route("/files/{file_id}", _StandardFiles(**shared))
+    return AccessLog(app, access_log)
+
+
+class _Lazy:
+    """Opens an archive once, in the process that first asks for it."""
+
+    def __init__(self, spec: ArchiveSpec) -> None:
+        self._lock = threading.Lock()
+        self._spec = spec
+        self._archive: Archive | None = None
+
+    def __call__(self) -> Archive:
+        """Return the archive; what cannot be opened is tried anew next time."""
+        if (archive := self._archive) is not None:
+            return archive
+        with self._lock:
+            if self._archive is None:
+                self._archive = self._spec.open()
+            return self._archive
+
+
+def _answer_problem(
+    req: falcon.Request, resp: falcon.Response, exc: Exception, _params: object
+) -> None:
+    """Answer any exception: the boundary where all of them end."""
+    if isinstance(exc, FileExists) and _is_create_only(req.env):
+        # The store enforces at the commit what If-None-Match asked for.
+        exc = PreconditionFailed(str(exc))
+    problem = req.env[EXCHANGE].fail(exc)
+    resp.status = problem.status
+    if isinstance(exc, RequestError | falcon.HTTPError):
+        resp.set_headers(exc.headers or {})
+    if problem.retry_after_s is not None:
+        resp.set_header("Retry-After", str(problem.retry_after_s))
+    resp.content_type = "application/problem+json"
+    resp.data = problem.document(exc)
+
+
+class _Welcome:
+    """The address without an id, which tells that the server is up."""
+
+    def on_get(self, _req: falcon.Request, resp: falcon.Response) -> None:
+        resp.data = wire_v1.UP_AND_RUNNING
+
+    on_head = on_get
+
+
+@attrs.frozen(kw_only=True)
+class _Files:
+    """What ``/{id}`` and ``/files/{id}`` have in common: all but HEAD."""
+
+    archive: Callable[[], Archive]
+    write_once: bool
+    slots: Slots
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        self._send(req, resp, file_id)
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        exchange: Exchange = req.env[EXCHANGE]
+        body = Body(req.env)
+        try:
+            self._store(req.env, _parse_id(file_id, exchange), body)
+        except TransfersBusy:
+            # Refused for the sake of a free thread, which lingering would take.
+            raise
+        except (ArchiveError, RequestError):
+            body.linger(self.slots)
+            raise
+        finally:
+            exchange.received = body.received
+        resp.status = 201
+        resp.data = wire_v1.stored(body.received)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        number = _parse_id(file_id, req.env[EXCHANGE])
+        online = self.archive().stage(number)
+        resp.status = 200 if online else 202
+        resp.data = wire_v1.staged(number, online=online)
+
+    def on_patch(
+        self, req: falcon.Request, resp: falcon.Response, file_id: str
+    ) -> None:
+        env = req.env
+        number = _parse_id(file_id, env[EXCHANGE])
+        archive = self.archive()
+        if not isinstance(archive, SupportsAdopt):
+            raise NotSupported("this archive cannot take in a file by its path")
+        with self.slots:
+            path = _parse_path(_read_json(Body(env)))
+        _check_conditions(env, archive, number)
+        archive.adopt(number, path, overwrite=self._may_replace(env))
+        resp.data = wire_v1.ADOPTED
+
+    def on_delete(
+        self, req: falcon.Request, resp: falcon.Response, file_id: str
+    ) -> None:
+        number = _parse_id(file_id, req.env[EXCHANGE])
+        archive = self.archive()
+        _check_conditions(req.env, archive, number)
+        archive.delete(number)
+        resp.data = b'{"message": "File was deleted"}'
+
+    def _may_replace(self, env: WSGIEnvironment) -> bool:
+        return not (self.write_once or _is_create_only(env))
+
+    def _find(
+        self, req: falcon.Request, resp: falcon.Response, id_text: str
+    ) -> FileStatus | None:
+        """Return the status for HEAD; None if the client has this version: 304."""
+        file_id = _parse_id(id_text, req.env[EXCHANGE])
+        status = self.archive().status(file_id)
+        if not conditional.is_conditional(req.env):
+            return status
+        if conditional.is_current(req.env, status, reading=True):
+            _answer_not_modified(resp, status)
+            return None
+        return status
+
+    def _send(
+        self,
+        req: falcon.Request,
+        resp: falcon.Response,
+        id_text: str,
+        *,
+        byte_range: str | None = None,
+    ) -> None:
+        env = req.env
+        file_id = _parse_id(id_text, env[EXCHANGE])
+        archive = self.archive()
+        # Before the file is opened: who has the bytes needs none from tape.
+        if conditional.is_conditional(env) and self._find(req, resp, id_text) is None:
+            return
+        reader = archive.open(file_id)
+        try:
+            status = reader.status
+            if conditional.is_conditional(env):
+                # Once more, of the very version that is open now.
+                conditional.is_current(env, status, reading=True)
+            part = None
+            if byte_range is not None:
+                first, count = wire_v1.find_byte_range(byte_range, status.size)
+            else:
+                part = conditional.find_range(env, status)
+                first, count = part or (0, status.size)
+            if first:
+                reader.seek(first)
+            if count <= _PIECE:
+                resp.data = read_exactly(reader, count)
+            else:
+                resp.stream = self._stream(archive, reader, count, env)
+        finally:
+            if resp.stream is None:
+                reader.close()
+        resp.set_headers(_describe(status, count))
+        if part is not None:
+            resp.status = 206
+            resp.set_header(
+                "Content-Range", f"bytes {first}-{first + count - 1}/{status.size}"
+            )
+
+    def _stream(
+        self, archive: Archive, reader: ArchiveReader, count: int, env: WSGIEnvironment
+    ) -> Blocks | WholeFile:
+        """Make the body of a longer answer, which then owns the reader."""
+        exchange: Exchange = env[EXCHANGE]
+        self.slots.take()
+        try:
+            if (
+                "wsgi.file_wrapper" in env
+                and count == reader.status.size
+                and _has_descriptor(reader)
+            ):
+                return WholeFile(reader, slots=self.slots, exchange=exchange)
+            return Blocks(
+                reader,
+                count,
+                block_size=archive.block_size,
+                slots=self.slots,
+                exchange=exchange,
+            )
+        except BaseException:
+            self.slots.give_back()
+            raise
+
+    def _store(self, env: WSGIEnvironment, file_id: int, body: Body) -> None:
+        if "HTTP_CONTENT_RANGE" in env:
+            # RFC 9110 14.5: storing a part as the whole would destroy the file.
+            raise BadRequest("a file is put whole: Content-Range is not allowed")
+        if env.get("HTTP_CONTENT_ENCODING", "identity").lower() != "identity":
+            raise UnsupportedCoding(
+                "bytes are kept as they come, and a Content-Encoding is not kept"
+            )
+        modified = env.get("HTTP_LAST_MODIFIED")
+        mtime_ns = None if modified is None else wire_v1.parse_last_modified(modified)
+        claims = find_claims(env)
+        _check_provable(body, claims)
+        archive = self.archive()
+        _check_conditions(env, archive, file_id)
+        with (
+            self.slots,
+            archive.create(
+                file_id,
+                size=body.size,
+                mtime_ns=mtime_ns,
+                overwrite=self._may_replace(env),
+            ) as writer,
+        ):
+            copy(
+                body,
+                writer,
+                block_size=archive.block_size,
+                size=body.size,
+                hashers=claims,
+            )
+            # Of a body that is too short the commit says so.
+            if body.size in (None, writer.written):
+                for claim in claims:
+                    if not claim.holds:
+                        raise DigestMismatch(file_id)
+                    writer.digests[claim.algorithm] = claim.claimed
+            # Again, so late as can be: what is stored between this and the commit
+            # is replaced unseen.
+            _check_conditions(env, archive, file_id)
+
+
+class _PacificaFiles(_Files):
+    """``/{id}``: the wire of ingest and cartd."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        byte_range = req.get_param("byte_range") if req.query_string else None
+        self._send(req, resp, file_id, byte_range=byte_range)
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        try:
+            status = self._find(req, resp, file_id)
+        except (ArchiveError, RequestError) as exc:
+            resp.set_headers(wire_v1.absent_headers(find_problem(type(exc)).title))
+            raise
+        if status is not None:
+            resp.status = 204
+            resp.set_headers(wire_v1.status_headers(status))
+
+
+class _StandardFiles(_Files):
+    """``/files/{id}``: HTTP as everyone knows it."""
+
+    def on_head(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        status = self._find(req, resp, file_id)
+        if status is not None:
+            resp.set_headers(_describe(status, status.size))
+
+
+def _parse_id(text: str, exchange: Exchange) -> int:
+    """Read an id: what ``str`` makes of it, and nothing else that ``int`` takes."""
+    if not _FILE_ID.fullmatch(text) or int(text) > MAX_FILE_ID:
+        raise InvalidFileId(text)
+    exchange.file_id = int(text)
+    return exchange.file_id
+
+
+def _describe(status: FileStatus, count: int) -> tuple[tuple[str, str], ...]:
+    return (
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Length", str(count)),
+        ("Accept-Ranges", "bytes"),
+        ("Last-Modified", conditional.last_modified(status)),
+        ("ETag", conditional.etag(status)),
+    )
+
+
+def _answer_not_modified(resp: falcon.Response, status: FileStatus) -> None:
+    resp.status = 304
+    resp.set_headers(
+        (
+            ("Last-Modified", conditional.last_modified(status)),
+            ("ETag", conditional.etag(status)),
+        )
+    )
+
+
+def _is_create_only(env: WSGIEnvironment) -> bool:
+    return bool(env.get("HTTP_IF_NONE_MATCH", "").strip(" \t") == "*")
+
+
+def _check_conditions(env: WSGIEnvironment, archive: Archive, file_id: int) -> None:
+    """Refuse to change a file that is not as the client thinks it is."""
+    if not conditional.is_conditional(env):
+        return
+    try:
+        status = archive.status(file_id)
+    except NoSuchFile:
+        status = None
+    conditional.is_current(env, status, reading=False)
+
+
+def _check_provable(body: Body, claims: list[Claim]) -> None:
+    """Refuse an upload whose end could not be told from a broken connection."""
+    if body.size is not None:
+        return
+    if not body.is_delimited:
+        raise LengthRequired("add a Content-Length: this server takes no other body")
+    if not claims:
+        raise LengthRequired(
+            "add a Content-Length, or a digest as in 'Repr-Digest: sha-256=:BASE64:'"
+            f" ({', '.join(ALGORITHMS)}): without either, a connection that breaks"
+            " looks like the end of the file"
+        )
+
+
+def _has_descriptor(reader: ArchiveReader) -> bool:
+    try:
+        reader.fileno()
+    except io.UnsupportedOperation:
+        return False
+    return True
+
+
+def _read_json(body: Body) -> object:
+    """Read a short JSON document."""
+    if body.size is None and not body.is_delimited:
+        raise LengthRequired("add a Content-Length: this server takes no other body")
+    if (body.size or 0) > _MAX_JSON:
+        raise ContentTooLarge(f"the document is longer than {_MAX_JSON} bytes")
+    data = bytearray()
+    wanted = _MAX_JSON + 1 if body.size is None else body.size
+    while len(data) < wanted and (block := body.read(wanted - len(data))):
+        data += block
+    if len(data) > _MAX_JSON:
+        raise ContentTooLarge(f"the document is longer than {_MAX_JSON} bytes")
+    if body.size not in (None, len(data)):
+        raise BadRequest("the connection broke within the body")
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise BadRequest("the body is no JSON document") from exc
+
+
+def _parse_path(document: object) -> str:
+    """Take the path out of ``{"path": "/path/on/archive"}``."""
+    path = document.get("path") if isinstance(document, dict) else None
+    if not isinstance(path, str):
+        raise BadRequest('the body is to be {"path": "/path/on/archive"}')
+    if not path.startswith("/"):
+        raise BadRequest("the path is not absolute")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as exc:
+        raise BadRequest("the path cannot be the name of a file") from exc
+    if "\0" in path:
+        raise BadRequest("the path cannot be the name of a file")
+    return path

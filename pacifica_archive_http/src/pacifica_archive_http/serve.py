@@ -1,0 +1,300 @@
+"""``pacifica-archive serve``: the application on granian."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import ipaddress
+import logging
+import multiprocessing
+import multiprocessing.util
+import os
+import signal
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import click
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
+
+from pacifica_archive_core import ArchiveError
+from pacifica_archive_core.cli import archive_options
+from pacifica_archive_http.access_log import JsonLines, open_log
+from pacifica_archive_http.app import make_app
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from wsgiref.types import WSGIApplication
+
+    from pacifica_archive_core import ArchiveSpec
+
+__all__ = ["serve"]
+
+#: Seconds for a request's head to come, and for an idle connection to live.
+HEAD_TIMEOUT_S = 30
+#: Connections of a worker, idle ones included; more wait for one of them to end.
+MAX_CONNECTIONS = 1024
+#: Of a worker's threads, those that transfers may hold.
+TRANSFER_SHARE = 0.75
+#: More workers gain little: a disk or a network is the limit before.
+_MAX_DEFAULT_WORKERS = 4
+#: Of linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+
+
+@attrs.frozen(kw_only=True)
+class _Settings:
+    """What a worker needs to know; picklable."""
+
+    spec: ArchiveSpec
+    write_once: bool
+    max_transfers: int
+    log_file: str | None
+
+
+@click.command()
+@archive_options
+@click.option(
+    *("-p", "--port"),
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 takes a free one.",
+)
+@click.option(
+    *("-a", "--address"),
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Processes.  [default: the CPUs, at most 4; memory: 1]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(2),
+    default=64,
+    show_default=True,
+    help="Threads of each worker; transfers take up to three quarters of them.",
+)
+@click.option(
+    "--stop-timeout",
+    type=click.IntRange(1, 1800),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="Time that running transfers have to finish when the server is stopped.",
+)
+@click.option("--write-once", is_flag=True, help="Never replace a file.")
+@click.option(
+    "--log-file",
+    type=click.Path(dir_okay=False, writable=True),
+    help="Append the log, JSON lines, to this file instead of to stderr.",
+)
+@click.option(
+    "--anonymous",
+    is_flag=True,
+    help="Listen on an address that others reach. There is no authentication:"
+    " whoever reaches it reads, writes and deletes.",
+)
+def serve(
+    *,
+    spec: ArchiveSpec,
+    port: int,
+    address: str,
+    workers: int | None,
+    threads: int,
+    stop_timeout: int,
+    write_once: bool,
+    log_file: str | None,
+    anonymous: bool,
+) -> None:
+    """Serve the archive over HTTP until SIGTERM or Ctrl-C."""
+    ip = _resolve(address)
+    if not (ip.is_loopback or anonymous):
+        raise click.BadParameter(
+            f"{address} can be reached by others, and there is no authentication:"
+            " --anonymous says that the network is trusted",
+            param_hint="'--address'",
+        )
+    workers = _choose_workers(workers, shared=_try_to_open(spec))
+    try:
+        port = _find_port(ip, port)
+        open_log(log_file)
+    except OSError as exc:
+        raise click.ClickException(str(exc)) from exc
+    server = Server(
+        # Only a name: the loader below makes the application.
+        "pacifica-archive",
+        address=str(ip),
+        port=port,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_S * 1000),
+        workers=workers,
+        blocking_threads=threads,
+        backlog=MAX_CONNECTIONS,
+        backpressure=MAX_CONNECTIONS,
+        websockets=False,
+        respawn_failed_workers=True,
+        workers_kill_timeout=stop_timeout,
+        log_level=LogLevels.warning,
+        log_dictconfig=_log_config(log_file),
+    )
+    settings = _Settings(
+        spec=spec,
+        write_once=write_once,
+        max_transfers=int(threads * TRANSFER_SHARE),
+        log_file=log_file,
+    )
+    # A worker begins with this process's handlers, which do nothing in it: told to
+    # stop before granian sets its own, it would run until it is killed.
+    os.register_at_fork(after_in_child=_end_by_signals)
+    server.on_startup(functools.partial(_announce_soon, ip, port))
+    server.serve(target_loader=functools.partial(_load, settings), wrap_loader=False)
+
+
+def _load(settings: _Settings) -> WSGIApplication:
+    """Open the archive and make the application; runs in each worker."""
+    if sys.platform == "linux":
+        # Told to stop, too, when the main process is killed: else it would serve on.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Granian puts the environment of the process under that of each request, where
+    # HTTP_RANGE, say, would be a field of every request that has none.
+    for name in os.environ:
+        if name.startswith(("HTTP_", "CONTENT_")):
+            del os.environ[name]
+    archive = settings.spec.open()
+    # Workers leave through multiprocessing, which passes over atexit.
+    multiprocessing.util.Finalize(None, archive.close, exitpriority=0)
+    return make_app(
+        archive,
+        write_once=settings.write_once,
+        max_transfers=settings.max_transfers,
+        access_log=open_log(settings.log_file),
+    )
+
+
+def _end_by_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _resolve(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    try:
+        found = socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as exc:
+        raise click.BadParameter(
+            f"{address!r} is no address of this host", param_hint="'--address'"
+        ) from exc
+    return ipaddress.ip_address(found[0][4][0])
+
+
+def _try_to_open(spec: ArchiveSpec) -> bool:
+    """
+    Open the archive once, and tell whether processes can share it.
+
+    In a process of its own: the workers are forked from this one, and what a
+    backend's C library leaves behind must not be in them.
+
+    Raises:
+        ArchiveError: it cannot be opened, so no worker could.
+    """
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    probe = multiprocessing.Process(target=_open_and_close, args=(spec, sender))
+    probe.start()
+    sender.close()
+    try:
+        answer: bool | ArchiveError = receiver.recv()
+    except EOFError as exc:
+        raise ArchiveError("opening the archive ended the process") from exc
+    finally:
+        probe.join()
+    if isinstance(answer, ArchiveError):
+        raise answer
+    return answer
+
+
+def _open_and_close(spec: ArchiveSpec, sender: Connection) -> None:
+    try:
+        with spec.open() as archive:
+            sender.send(archive.shared_between_processes)
+    except ArchiveError as exc:
+        sender.send(exc)
+
+
+def _choose_workers(workers: int | None, *, shared: bool) -> int:
+    if shared:
+        cpus = len(os.sched_getaffinity(0))
+        return workers or min(cpus, _MAX_DEFAULT_WORKERS)
+    if workers not in (None, 1):
+        raise click.BadParameter(
+            "this backend keeps its files in one process: one worker only",
+            param_hint="'--workers'",
+        )
+    return 1
+
+
+def _find_port(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> int:
+    """
+    Return the port if it is free, or a free one for 0.
+
+    Granian's sockets share a port with whoever else wants to, so another server
+    on it would silently get a part of the requests.
+    """
+    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET  # noqa: PLR2004
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # Connections of a server that has just ended are no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((str(ip), port))
+        return int(probe.getsockname()[1])
+
+
+def _announce_soon(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
+) -> None:
+    """Say where the server is, as soon as it is there."""
+    host = f"[{ip}]" if ip.version == 6 else str(ip)  # noqa: PLR2004
+
+    def announce() -> None:
+        ended = threading.main_thread().join
+        while True:
+            try:
+                socket.create_connection((str(ip), port), timeout=1).close()
+            except OSError:
+                ended(0.02)
+            else:
+                break
+        # One call, no lock: a worker may be forked in the midst of it.
+        os.write(1, f"serving at http://{host}:{port}\n".encode())
+
+    threading.Thread(target=announce, daemon=True).start()
+
+
+class _NotAboutThreads(logging.Filter):
+    """Drops granian's advice to have fewer threads: ours wait for slow clients."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "Python threads" not in record.getMessage()
+
+
+def _log_config(log_file: str | None) -> dict[str, Any]:
+    """Return the logging of the server and its workers: all of it JSON lines."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {},
+        "filters": {"threads": {"()": _NotAboutThreads}},
+        "handlers": {
+            "lines": {"()": JsonLines, "path": log_file, "filters": ["threads"]}
+        },
+        "loggers": {"_granian": {"level": "WARNING", "propagate": True}},
+        "root": {"handlers": ["lines"], "level": "WARNING"},
+    }
