@@ -179,3 +179,13 @@ def test_every_variable_that_is_read_is_documented() -> None:
     assert names == set(
         re.findall(r"`((?:PACIFICA_ARCHIVE|PAI|ARCHIVEI)[A-Z_]+[A-Z])`", CONFIGURE)
     ) - {"PACIFICA_ARCHIVE_POSIX_PREFIX"}
+
+
+def test_every_variable_of_the_post_deployment_tests_is_documented() -> None:
+    tests = generate.DOCS.parent / "pacifica_archive_http/post_deployment_tests"
+    source = (tests / "test_deployed.py").read_text()
+    section = RUN.split("## Test a deployed server")[1]
+
+    assert set(re.findall(r'environ\.get\("([A-Z_]+)"', source)) == set(
+        re.findall(r"`([A-Z_]+)`", section)
+    ) - {"PATCH"}
