@@ -68,8 +68,11 @@ class Site:
             check=False,
             text=True,
             timeout=60,
-            # Stevedore keeps a cache of entry points in the home directory.
-            env={"HOME": str(self.folder), "XDG_CACHE_HOME": str(self.folder / "c")},
+            env={
+                "HOME": str(self.folder),
+                "XDG_CACHE_HOME": str(self.folder / "cache"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
         )
         assert (0, "") == (done.returncode, done.stderr)
         return json.loads(done.stdout)
@@ -198,6 +201,25 @@ def test_what_is_no_archive_is_refused(site: Site, name: str) -> None:
         "of fake-other 1.5" in message,
         message.endswith("it is no subclass of pacifica_archive_core.Archive"),
     )
+
+
+def test_a_backend_installed_later_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stevedore would list once in a process what is installed."""
+    load_backend("memory")
+    Site(tmp_path).install("fake-late", GOOD, {"late": "fake_late:A"})
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert "fake_late" == load_backend("late").__module__
+
+
+def test_a_load_writes_nothing_into_the_home_directory(site: Site) -> None:
+    """Where stevedore would keep its list."""
+    before = sorted(path.name for path in site.folder.iterdir())
+    site.run("load_backend('memory').__name__")
+
+    assert before == sorted(path.name for path in site.folder.iterdir())
 
 
 def test_a_broken_backend_leaves_the_others(site: Site) -> None:

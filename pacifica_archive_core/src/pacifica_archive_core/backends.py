@@ -90,6 +90,8 @@ def _load(backend: InstalledBackend) -> type[Archive]:
     def refuse(_manager: object, _point: object, exc: BaseException) -> NoReturn:
         raise _load_error(backend, f"{type(exc).__name__}: {exc}") from exc
 
+    # Its own list is as old as this process, or as a file in the home directory.
+    DriverManager.ENTRY_POINT_CACHE[GROUP] = list(metadata.entry_points(group=GROUP))
     try:
         loaded: object = DriverManager(
             GROUP, backend.name, invoke_on_load=False, on_load_failure_callback=refuse
