@@ -180,24 +180,6 @@ def test_who_may_send_is_told_so(granian: LiveServer, file_id: int) -> None:
     assert 201 == answer.status
 
 
-def test_a_refused_body_is_never_taken_for_a_request(
-    granian: LiveServer, ask: OverHttp, file_id: int
-) -> None:
-    ask("PUT", f"/{file_id}", b"bytes")
-    evil = _head("DELETE", f"/{file_id}")
-    with connect(granian.address) as connection:
-        connection.sendall(_head("PUT", "/no-id", Content_Length=len(evil)) + evil)
-        refused = read_answer(connection)
-        # Whether it is still open is the server's choice.
-        with contextlib.suppress(OSError):
-            connection.sendall(_head("GET", "/", Connection="close"))
-            rest = read_all(connection)
-
-    assert 400 == refused.status
-    assert rest.count(b"HTTP/1.1 ") <= 1
-    assert b"bytes" == ask("GET", f"/{file_id}").body
-
-
 @pytest.mark.parametrize("size", [100_000, 900_000])
 def test_who_sends_all_before_he_looks_sees_the_refusal(
     ask: OverHttp, size: int

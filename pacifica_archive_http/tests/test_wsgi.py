@@ -10,7 +10,14 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from asking import ByCall, OverHttp, connect, log_lines, wait_until
+from asking import (
+    ByCall,
+    OverHttp,
+    connect,
+    log_lines,
+    read_answer,
+    wait_until,
+)
 
 from pacifica_archive_core import ArchiveSpec, ConfigError, MemoryArchive
 from pacifica_archive_http import make_app
@@ -19,7 +26,7 @@ from pacifica_archive_http.wsgi import make_application
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from asking import Ask, OtherServer
+    from asking import OtherServer
 
 MEMORY = {"PACIFICA_ARCHIVE_TYPE": "memory"}
 
@@ -155,11 +162,13 @@ def test_a_broken_upload_stores_nothing_on_other_servers(
     assert 404 == OverHttp(server.address)("GET", target).status
 
 
-def test_chunks_with_a_digest_are_stored_where_the_server_shows_their_end(
-    ask: Ask, file_id: int, request: pytest.FixtureRequest
+@pytest.mark.parametrize("name", ["granian", "gunicorn"])
+def test_chunks_with_a_digest_are_stored(
+    request: pytest.FixtureRequest, name: str, file_id: int
 ) -> None:
     data = b"bytes" * 100_000
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    ask = OverHttp(request.getfixturevalue(name).address)
 
     answer = ask(
         *("PUT", f"/{file_id}", data),
@@ -167,9 +176,30 @@ def test_chunks_with_a_digest_are_stored_where_the_server_shows_their_end(
         chunked=True,
     )
 
-    # uWSGI does not show it.
-    wanted = 411 if request.node.callspec.params["ask"] == "uwsgi" else 201
-    assert wanted == answer.status
+    assert 201 == answer.status
+    assert data == ask("GET", f"/{file_id}").body
+
+
+@pytest.mark.parametrize("name", ["granian", "gunicorn", "uwsgi"])
+@pytest.mark.parametrize("refused", ["a length", "chunks"])
+def test_a_refused_body_is_never_taken_for_a_request(
+    request: pytest.FixtureRequest, name: str, refused: str, file_id: int
+) -> None:
+    address = request.getfixturevalue(name).address
+    ask = OverHttp(address)
+    ask("PUT", f"/{file_id}", b"bytes")
+    evil = f"DELETE /{file_id} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    fields = {
+        "a length": f"Expect: 100-continue\r\nContent-Length: {len(evil)}",
+        "chunks": "Transfer-Encoding: chunked",
+    }
+    with connect(address) as connection:
+        head = f"PUT /no-id HTTP/1.1\r\nHost: x\r\n{fields[refused]}\r\n\r\n"
+        connection.sendall(head.encode() + evil)
+        status = read_answer(connection).status
+
+    assert 400 == status
+    assert b"bytes" == ask("GET", f"/{file_id}").body
 
 
 @pytest.mark.parametrize("name", ["gunicorn", "uwsgi"])

@@ -20,7 +20,7 @@ import click
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server
+from granian.server import MPServer
 
 from pacifica_archive_core import ArchiveError
 from pacifica_archive_core.cli import archive_options
@@ -130,7 +130,7 @@ def serve(
         open_log(log_file)
     except OSError as exc:
         raise click.ClickException(str(exc)) from exc
-    server = Server(
+    server = _Server(
         # Only a name: the loader below makes the application.
         "pacifica-archive",
         address=str(ip),
@@ -159,6 +159,23 @@ def serve(
     os.register_at_fork(after_in_child=_end_by_signals)
     server.on_startup(functools.partial(_announce_soon, ip, port))
     server.serve(target_loader=functools.partial(_load, settings), wrap_loader=False)
+
+
+class _Server(MPServer):
+    """Granian, which tells its workers to stop until they do."""
+
+    def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (as granian has it)
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+        threading.Thread(target=self._tell_again, daemon=True).start()
+
+    def _tell_again(self) -> None:
+        # One that is told between setting its handlers and listening to them has
+        # forgotten it (granian 2.8), and would run until it is killed.
+        ended = threading.main_thread().join
+        while self.wrks:
+            ended(0.5)
+            for worker in tuple(self.wrks):
+                worker.terminate()  # type: ignore[no-untyped-call]
 
 
 def _load(settings: _Settings) -> WSGIApplication:
