@@ -133,6 +133,17 @@ BREAKAGES = {
             CONTRACT + "test_an_id_taken_meanwhile_keeps_its_file",
         ),
     ),
+    "what is written is not made visible": Breakage(
+        IncomingFile,
+        "move",
+        lambda self, name, fd, *, overwrite: None,
+        (
+            CRASH + "[create]",
+            FAULT + "[ENOSPC-create]",
+            CONTRACT + "test_the_file_is_there_when_commit_returns",
+            CONTRACT + "test_an_id_taken_meanwhile_is_refused_at_the_commit",
+        ),
+    ),
     "a lost reply is a failure": Breakage(
         archive,
         "_has_moved",
