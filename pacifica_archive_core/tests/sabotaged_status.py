@@ -103,6 +103,16 @@ class SaysAnotherId(lenient(Memory, refuse_another)):
 
 
 @caught_by(
+    "test_an_int_of_any_kind_is_adopted_as_its_number",
+    "test_an_int_of_any_kind_is_its_number",
+)
+class TakesIntsAtTheirWord(Tiny):
+    def _ready(self, file_id):
+        super()._ready(file_id)
+        return file_id
+
+
+@caught_by(
     "test_questions_about_a_missing_file_leave_no_trace",
     "test_what_is_no_id_leaves_no_trace",
 )

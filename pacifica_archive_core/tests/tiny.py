@@ -156,12 +156,12 @@ class TinyArchive(Archive):
             pass
 
     def local_path(self, file_id: int) -> Path:
-        self._ready(file_id)
+        file_id = self._ready(file_id)
         with self.locked():
             return self.current(file_id)
 
     def adopt(self, file_id: int, source: str, *, overwrite: bool = False) -> None:
-        self._ready(file_id)
+        file_id = self._ready(file_id)
         path = self.data / uuid.uuid4().hex
         with self.locked():
             self.refuse(file_id, Path(source))

@@ -133,7 +133,7 @@ class Archive(ABC):
                 taken only later, the commit raises it.
             ArchiveFull: no space for ``size`` bytes.
         """
-        self._ready(file_id)
+        file_id = self._ready(file_id)
         if size is not None and size < 0:
             raise ValueError(f"a size is not negative: {size}")
         return self._create(file_id, size=size, mtime_ns=mtime_ns, overwrite=overwrite)
@@ -254,7 +254,11 @@ class Archive(ABC):
 
     @final
     def _ready(self, file_id: int) -> int:
-        """Check the archive and the id; first thing in every method with an id."""
+        """
+        Check the archive and return the id as a plain int.
+
+        First thing in every method with an id, which goes on with the result.
+        """
         self.ensure_open()
         return checked_file_id(file_id)
 

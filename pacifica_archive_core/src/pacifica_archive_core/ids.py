@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 
 from pacifica_archive_core.errors import InvalidFileId
@@ -16,7 +17,10 @@ _LAST_PART = re.compile(r"(?:file\.)?(-?[0-9a-f]+)")
 
 def checked_file_id(file_id: object) -> int:
     """
-    Return ``file_id`` if it is an int from 0 to ``MAX_FILE_ID``.
+    Return ``file_id`` as a plain int if it is one from 0 to ``MAX_FILE_ID``.
+
+    Plain, since an int of a subclass may write itself as anything, and ids are
+    written into paths.
 
     Raises:
         InvalidFileId: it is not; a bool, a float or a string never is.
@@ -27,7 +31,7 @@ def checked_file_id(file_id: object) -> int:
         or not 0 <= file_id <= MAX_FILE_ID
     ):
         raise InvalidFileId(file_id)
-    return file_id
+    return operator.index(file_id)
 
 
 def id2filename(file_id: int) -> str:

@@ -111,13 +111,13 @@ class MemoryArchive(Archive):
 
     def digests(self, file_id: int) -> Mapping[str, bytes]:
         """Return the digests kept with the present version."""
-        self._ready(file_id)
+        file_id = self._ready(file_id)
         with self._lock:
             return dict(self._get(file_id).digests)
 
     def purge(self, file_id: int) -> None:
         """Leave the file on the pretended tape only; an empty one stays."""
-        self._ready(file_id)
+        file_id = self._ready(file_id)
         with self._lock:
             file = self._get(file_id)
             if file.data:

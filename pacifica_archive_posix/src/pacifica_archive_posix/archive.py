@@ -203,7 +203,7 @@ class PosixArchive(Archive):
 
     def digests(self, file_id: int) -> Mapping[str, bytes]:
         """Return the digests kept with the present version."""
-        self._ready(file_id)
+        file_id = self._ready(file_id)
         path = self._layout.path(file_id)
         # By the name, since to open a file may be to recall it from tape; so again
         # if the name was given to another version meanwhile.
@@ -222,7 +222,8 @@ class PosixArchive(Archive):
         Raises:
             NoSuchFile: no file is stored under this id.
         """
-        self._stat(self._ready(file_id))
+        file_id = self._ready(file_id)
+        self._stat(file_id)
         return Path(self._layout.path(file_id))
 
     def _stat(self, file_id: int) -> os.stat_result:
@@ -361,7 +362,7 @@ class PosixArchive(Archive):
             CommitUnclear: stored, or not: look at its status; the source may still
                 be there too.
         """
-        self._ready(file_id)
+        file_id = self._ready(file_id)
         self._ensure_writable(file_id)
         forbidden = (self._incoming.path, self._layout.marker)
         with opened_source(

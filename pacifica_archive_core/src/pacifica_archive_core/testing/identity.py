@@ -40,6 +40,16 @@ NO_IDS = [
 ]  # fmt: skip
 
 
+class Spelled(int):
+    """Writes itself as a word, and is equal to its number all the same."""
+
+    def __str__(self) -> str:
+        return f"id-{int(self)}"
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
+
 def in_the_middle(
     archive: Archive, write: Callable[[Any], object], *, size: int
 ) -> Exception | None:
@@ -95,6 +105,25 @@ class IdentityContract(Declarations):
                 refusal(call, no_id)
 
         assert before == self.list_raw(archive)
+
+    def test_an_int_of_any_kind_is_its_number(self, archive: Archive) -> None:
+        """Enums and database keys are ints that write themselves as they like."""
+        store(archive, Spelled(FILE_ID), DATA)
+        calls = self.calls(archive)
+        del calls["create"], calls["delete"]
+        found = {name: refusal(call, Spelled(FILE_ID)) for name, call in calls.items()}
+
+        assert (DATA, dict.fromkeys(calls)) == (self.read_raw(archive, FILE_ID), found)
+
+    def test_an_int_of_any_kind_is_adopted_as_its_number(
+        self, archive: Archive, tmp_path: Path
+    ) -> None:
+        adopter = self.need_adopt(archive)
+        source = self.make_source(archive, SourceKind.FILE, DATA, tmp_path)
+        assert source is not None
+        adopter.adopt(Spelled(FILE_ID), source)
+
+        assert DATA == self.read_raw(archive, FILE_ID)
 
     def test_a_missing_file_is_no_such_file(self, archive: Archive) -> None:
         calls = self.calls(archive)
