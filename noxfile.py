@@ -126,6 +126,9 @@ NEEDS = {
 
 BENCH_NEEDS = ("compiler", "curl", "nginx", "wrk")
 
+# What `serve` prints to try is tried.
+REPO_NEEDS = ("curl",)
+
 # The console examples and the configuration of nginx in docs/ are run.
 DOCS_NEEDS = ("curl", "nginx", "openssl")
 DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
@@ -345,6 +348,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def repo(session: nox.Session) -> None:
     """Test this file and what must be alike in every distribution."""
+    find_needs(session, REPO_NEEDS)
     session.install("pytest", NOX)
     session.run("pytest", "tests_repo", *session.posargs)
 
