@@ -221,9 +221,14 @@ def test_without_flock_only_age_is_a_proof(incoming: Path) -> None:
 # --- a sweeper and a writer at the same moment
 
 
-@pytest.mark.parametrize("still_held", [True, False])
+@pytest.mark.parametrize(
+    ("removed", "still_held"),
+    [(True, True), (True, False), (False, True)],
+    ids=["removing", "removed", "of another host"],
+)
 def test_a_writer_swept_before_its_flock_begins_another_file(
     incoming: Path,
+    removed: bool,  # noqa: FBT001 (a parameter of pytest's)
     still_held: bool,  # noqa: FBT001 (a parameter of pytest's)
 ) -> None:
     """The sweeper comes after the file is made and before it is locked."""
@@ -233,7 +238,8 @@ def test_a_writer_swept_before_its_flock_begins_another_file(
             (path,) = incoming.iterdir()
             if still_held:
                 fcntl.flock(sweeper.enter_context(path.open("rb")), fcntl.LOCK_SH)
-            path.unlink()
+            if removed:
+                path.unlink()
 
         with recorded() as good:
             store(archive, 1, NEW)

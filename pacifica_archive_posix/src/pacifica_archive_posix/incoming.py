@@ -234,8 +234,9 @@ class Incoming:
                 raise
             if told is not False and born.st_nlink:
                 return IncomingFile(path, fd, born)
-            # A sweeper was faster than the flock; it removes what it has locked.
-            release(fd)
+            # A sweeper was faster than the flock. One of another host does not
+            # remove what it has locked: it looks at the age only then.
+            _drop(path, fd)
 
     def link(self, fd: int, directory: int, born: os.stat_result) -> IncomingFile:
         """
