@@ -280,6 +280,17 @@ class StaysOpen(Memory):
 
 
 @caught_by(
+    "test_a_file_is_not_missing_because_its_archive_is_closed_meanwhile",
+)
+class ForgetsItsFilesFirst(Memory):
+    def _get(self, file_id):
+        try:
+            return self._files[file_id]
+        except KeyError as exc:
+            raise NoSuchFile(file_id) from exc
+
+
+@caught_by(
     "test_a_with_block_closes_the_archive",
     "test_a_writer_of_a_closed_archive_does_not_commit",
 )

@@ -131,7 +131,9 @@ class MemoryArchive(Archive):
                 self._recall(file_id)
 
     def _close(self) -> None:
-        self._files.clear()
+        with self._lock:
+            self._files.clear()
+            self._asked_for.clear()
 
     def _recall(self, file_id: int) -> _File:
         file = self._files[file_id] = attrs.evolve(self._files[file_id], on_disk=True)
@@ -139,6 +141,8 @@ class MemoryArchive(Archive):
         return file
 
     def _get(self, file_id: int) -> _File:
+        # Again, with the lock held: a file is not missing because it was freed.
+        self.ensure_open()
         try:
             return self._files[file_id]
         except KeyError as exc:
@@ -158,6 +162,7 @@ class MemoryArchive(Archive):
         file_id = writer.file_id
         now_ns = time.time_ns()
         with self._lock:
+            self.ensure_open()
             if not writer.overwrite and file_id in self._files:
                 raise FileExists(file_id)
             self._reserve(file_id, len(data))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
@@ -34,6 +34,21 @@ DATA = content("data", 5000)
 def descriptors() -> int:
     """Return the number of this process's open file descriptors."""
     return len(list(Path("/dev/fd").iterdir()))
+
+
+class Closing(int):
+    """An id that closes the archive which checks it."""
+
+    archive: Archive
+
+    def __new__(cls, number: int, archive: Archive) -> Self:
+        self = super().__new__(cls, number)
+        self.archive = archive
+        return self
+
+    def __ge__(self, other: int) -> bool:
+        self.archive.close()
+        return super().__ge__(other)
 
 
 class ClosingContract(Declarations):
@@ -68,6 +83,21 @@ class ClosingContract(Declarations):
         found = {name: type(refusal(call, FILE_ID)) for name, call in calls.items()}
 
         assert dict.fromkeys(calls, ValueError) == found
+
+    def test_a_file_is_not_missing_because_its_archive_is_closed_meanwhile(
+        self, opener: Callable[[], Archive]
+    ) -> None:
+        """By another thread, between the check that it is open and the answer."""
+        found = {}
+        with opener() as archive:
+            names = self.calls(archive).keys() - {"create"}
+        for name in sorted(names):
+            with opener() as archive:
+                store(archive, FILE_ID, DATA)
+                call = self.calls(archive)[name]
+                found[name] = type(refusal(call, Closing(FILE_ID, archive)))
+
+        assert NoSuchFile not in found.values()
 
     def test_a_closed_archive_does_not_adopt(
         self, opener: Callable[[], Archive], tmp_path: Path
