@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 
 import pytest
 from hypothesis import given
@@ -51,6 +52,19 @@ def test_it_never_asks_for_more_than_the_size() -> None:
     copy(source, io.BytesIO(), block_size=8, size=20)
 
     assert [8, 8, 4] == source.asked
+
+
+def test_a_source_that_does_not_wait_has_not_ended() -> None:
+    """Else what came before would be stored as the whole file."""
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.write(writing, b"a part")
+    with (
+        open(reading, "rb", buffering=0) as source,  # noqa: PTH123 (a descriptor)
+        open(writing, "wb"),  # noqa: PTH123 (a descriptor)
+        pytest.raises(BlockingIOError),
+    ):
+        copy(source, io.BytesIO(), block_size=8)
 
 
 def test_a_size_of_nothing_asks_for_nothing() -> None:

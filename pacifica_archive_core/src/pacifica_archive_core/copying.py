@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ __all__ = ["Hasher", "Sink", "Source", "copy"]
 class Source(Protocol):
     """Where bytes come from; ``b""`` is the end."""
 
-    def read(self, size: int, /) -> bytes:
+    def read(self, size: int, /) -> bytes | None:
         """Return up to ``size`` bytes."""
 
 
@@ -53,11 +54,17 @@ def copy(
         block_size: bytes per read.
         size: bytes wanted; None for all.
         hashers: each is given every block.
+
+    Raises:
+        BlockingIOError: the source has nothing yet, which is not the end.
     """
     copied = 0
     while size is None or copied < size:
         wanted = block_size if size is None else min(block_size, size - copied)
         block = source.read(wanted)
+        if block is None:
+            # So streams that do not block say it; a part would pass for the whole.
+            raise BlockingIOError(errno.EAGAIN, "the source must be one that waits")
         if not block:
             break
         for hasher in hashers:
