@@ -48,6 +48,11 @@ def test_an_invalid_id_is_a_value_error() -> None:
     assert issubclass(InvalidFileId, ValueError)
 
 
+def test_an_id_that_python_does_not_write_has_a_message() -> None:
+    """Above 4300 digits `repr` of an int raises ValueError."""
+    assert InvalidFileId.default_reason in str(InvalidFileId(10**5000))
+
+
 @pytest.mark.parametrize("error", FILE_ERRORS)
 @pytest.mark.parametrize("reason", [None, "because"])
 def test_a_file_error_crosses_processes(

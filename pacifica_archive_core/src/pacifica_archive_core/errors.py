@@ -100,7 +100,12 @@ class FileError(ArchiveError):
         self.reason = reason or self.default_reason
 
     def __str__(self) -> str:
-        return f"file {reprlib.repr(self.file_id)}: {self.reason}"
+        try:
+            subject = reprlib.repr(self.file_id)
+        except ValueError:
+            # Of an int of so many digits that Python refuses to write them.
+            subject = "of an id too long to be written"
+        return f"file {subject}: {self.reason}"
 
 
 class InvalidFileId(FileError, ValueError):
