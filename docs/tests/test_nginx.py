@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 import shutil
@@ -104,6 +105,23 @@ def test_files_pass_through_nginx(port: int) -> None:
         fetched = answer.read()
 
     assert (201, data) == (stored, fetched)
+
+
+def test_head_of_the_wire_passes_through_nginx(port: int) -> None:
+    """A 204 with the length of the file, on a connection that goes on."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LIMIT_S)
+    found = []
+    for method in ("PUT", "HEAD", "HEAD", "GET"):
+        connection.request(method, "/5", b"bytes" if method == "PUT" else None)
+        answer = connection.getresponse()
+        body = answer.read()
+        if method == "HEAD":
+            names = ("Content-Length", "X-Content-Length", "X-Pacifica-Messsage")
+            found.append((answer.status, *map(answer.headers.get, names)))
+    connection.close()
+
+    assert [(204, "5", "5", "File was found")] * 2 == found
+    assert b"bytes" == body
 
 
 def test_body_that_does_not_come_is_given_up(port: int) -> None:
