@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DIGEST = "user.pacifica_archive.digest."
+MIB_32 = 1 << 25
 
 
 @attrs.frozen(kw_only=True)
@@ -175,3 +176,22 @@ def test_nothing_is_synced_unless_durable(folder: Path) -> None:
         archive.delete(NEIGHBOUR)
 
     assert (True, 0) == ("mkdir" in calls.names, calls.names.count("fsync"))
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_large_file_is_on_its_way_to_the_disk_as_it_grows(
+    folder: Path,
+    durable: bool,  # noqa: FBT001 (a parameter of pytest's)
+) -> None:
+    """Else the fsync of its commit waits for all that memory could hold."""
+    scene = SCENES["create"]
+    scene.prepare(folder)
+    with PosixArchive(scene.options(folder, durable=durable)) as archive:
+        writer = archive.create(1, size=3 * MIB_32 + 1)
+        with recorded() as calls:
+            for _ in range(6):
+                writer.write(bytes(MIB_32 // 2))
+        writer.discard()
+    sent = [call.args[1:] for call in calls.seen if call.name == "start_writeback"]
+
+    assert [(n * MIB_32, MIB_32) for n in range(3) if durable] == sent
