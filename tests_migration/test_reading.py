@@ -152,6 +152,21 @@ def test_head_says_the_times_of_the_old_release(
     assert expected == found
 
 
+def test_head_says_the_mtime_as_python_prints_a_float(
+    old_tree: OldTree, unchanged: Server
+) -> None:
+    expected = {
+        file_id: repr(file.mtime_ns / 1e9) for file_id, file in old_tree.by_id.items()
+    }
+
+    found = {
+        file_id: unchanged.ask("HEAD", file_id).headers["last-modified"]
+        for file_id in old_tree.paths
+    }
+
+    assert expected == found
+
+
 def test_opening_changes_no_file(old_tree: OldTree, tree: Path) -> None:
     with open_archive(
         "posix", prefix=tree, use_id2filename=old_tree.use_id2filename
