@@ -16,6 +16,7 @@ from syscalls import failing, recorded
 
 from pacifica_archive_core import (
     AccessDenied,
+    ArchiveFull,
     ArchiveUnavailable,
     ConfigError,
     FileDamaged,
@@ -39,6 +40,14 @@ DIGEST = "user.pacifica_archive.digest."
 def archive(tmp_path: Path) -> Iterator[PosixArchive]:
     with PosixArchive(PosixOptions(prefix=tmp_path)) as archive:
         yield archive
+
+
+@pytest.mark.parametrize("size", [2**63, 2**64, 2**64 + 2**26, 2**70])
+def test_a_size_that_no_file_has_is_refused_before_the_first_byte(
+    archive: PosixArchive, size: int
+) -> None:
+    with pytest.raises(ArchiveFull):
+        archive.create(1, size=size)
 
 
 # --- the layout, past the API

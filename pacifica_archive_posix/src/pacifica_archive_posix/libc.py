@@ -31,12 +31,15 @@ def fallocate(fd: int, size: int) -> None:
     "Storage Allocation"): hours for a large file.
 
     Raises:
-        OSError: no space, no quota.
+        OSError: no space, no quota, or no file can be so large.
     """
+    length = ctypes.c_int64(size)
+    if length.value != size:  # ctypes cuts off what does not fit
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
     function = _function("fallocate")
     if function is None:
         return
-    while function(fd, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(size)):
+    while function(fd, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), length):
         code = ctypes.get_errno()
         if code in _UNSUPPORTED:
             return
