@@ -209,7 +209,7 @@ class Incoming:
     def __init__(self, prefix: str, *, ttl_s: int) -> None:
         self.path = f"{prefix}/{INCOMING}"
         self._ttl_s = ttl_s
-        boot = _BOOT_ID.read_text("ascii").strip()
+        boot = _BOOT_ID.read_text("utf-8").strip()
         host = re.sub(r"[^A-Za-z0-9-]", "_", socket.gethostname()) or "_"
         self._own = f"{boot}.{host}."
         # From the clock, so that a later process of this pid makes other names.
