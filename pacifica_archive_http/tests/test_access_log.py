@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from asking import ByCall, close, environment
 
 from pacifica_archive_core import MemoryArchive
 from pacifica_archive_http import make_app
-from pacifica_archive_http.access_log import JsonLines, open_log
+from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -196,6 +197,44 @@ def test_a_log_that_cannot_be_written_is_no_reason_to_refuse(
     call = ByCall(make_app(archive, access_log=open_log("/dev/full")))
 
     assert 201 == call("PUT", "/5", b"bytes").status
+
+
+def test_lines_are_written_soon_though_no_other_comes() -> None:
+    written = queue.SimpleQueue[bytes]()
+    lines = LineBuffer(written.put)
+    lines.put(b"line\n")
+
+    assert b"line\n" == written.get(timeout=20)
+    lines.close()
+
+
+def test_what_was_put_is_written_when_the_buffer_is_closed() -> None:
+    written: list[bytes] = []
+    lines = LineBuffer(written.append)
+    whole = [b"%d %s\n" % (number, b"a" * 150) for number in range(1000)]
+    for line in whole:
+        lines.put(line)
+    lines.close()
+
+    assert b"".join(whole) == b"".join(written)
+
+
+def test_lines_are_never_cut_and_fit_into_a_pipe() -> None:
+    written: list[bytes] = []
+    lines = LineBuffer(written.append)
+    for number in range(1000):
+        lines.put(b"%d %s\n" % (number, b"a" * (number % 400)))
+    lines.close()
+
+    assert all(part.endswith(b"\n") and len(part) <= 4096 for part in written)
+    assert len(written) < 1000 / 10
+
+
+def test_a_buffer_that_nothing_was_put_into_is_closed() -> None:
+    written: list[bytes] = []
+    LineBuffer(written.append).close()
+
+    assert not written
 
 
 def _record(message: str, error: Exception | None = None) -> logging.LogRecord:

@@ -13,9 +13,11 @@ import functools
 import json
 import logging
 import os
+import queue
 import random
 import re
 import sys
+import threading
 import time
 import traceback
 from json.encoder import encode_basestring_ascii as quoted
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-__all__ = ["EXCHANGE", "AccessLog", "Exchange", "JsonLines", "open_log"]
+__all__ = ["EXCHANGE", "AccessLog", "Exchange", "JsonLines", "LineBuffer", "open_log"]
 
 _log = logging.getLogger("pacifica_archive_http")
 
@@ -38,7 +40,9 @@ EXCHANGE = "pacifica_archive_http.exchange"
 #: What an id from outside may be: it goes into logs and a header.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 
-#: A line stays below PIPE_BUF, so that lines of workers never mix in a pipe.
+#: Bytes that a pipe takes whole, so that the lines of workers never mix in it.
+_PIPE_BUF = 4096
+#: Keeps a line below that, with each character as an escape of six.
 _MAX_PATH = 512
 
 
@@ -195,6 +199,52 @@ def open_log(path: str | Path | None) -> Callable[[bytes], None]:
             os.write(descriptor, line)
 
     return write
+
+
+class LineBuffer:
+    """
+    Writes lines some at a time, in a thread of its own.
+
+    A call to the system for each line has all threads of a worker take turns
+    once more for each request, which a request feels.
+
+    Attributes:
+        put: takes one line; it is written within 50 ms, or by ``close``.
+
+    Args:
+        write: takes some lines, at most 4096 bytes or one line.
+    """
+
+    _DELAY_S = 0.05
+
+    def __init__(self, write: Callable[[bytes], None]) -> None:
+        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._write = write
+        self.put: Callable[[bytes], None] = self._lines.put
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Write what was put until now, and end."""
+        self._lines.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        line = self._lines.get()
+        while line is not None:
+            time.sleep(self._DELAY_S)
+            batch = b""
+            while line is not None:
+                if len(batch) + len(line) > _PIPE_BUF:
+                    self._write(batch)
+                    batch = b""
+                batch += line
+                if self._lines.empty():
+                    break
+                line = self._lines.get()
+            self._write(batch)
+            if line is not None:
+                line = self._lines.get()
 
 
 class JsonLines(logging.Handler):

@@ -24,7 +24,7 @@ from granian.server import MPServer
 
 from pacifica_archive_core import ArchiveError
 from pacifica_archive_core.cli import archive_options
-from pacifica_archive_http.access_log import JsonLines, open_log
+from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
 from pacifica_archive_http.app import make_app
 
 if TYPE_CHECKING:
@@ -189,13 +189,15 @@ def _load(settings: _Settings) -> WSGIApplication:
         if name.startswith(("HTTP_", "CONTENT_")):
             del os.environ[name]
     archive = settings.spec.open()
+    log = LineBuffer(open_log(settings.log_file))
     # Workers leave through multiprocessing, which passes over atexit.
     multiprocessing.util.Finalize(None, archive.close, exitpriority=0)
+    multiprocessing.util.Finalize(None, log.close, exitpriority=0)
     return make_app(
         archive,
         write_once=settings.write_once,
         max_transfers=settings.max_transfers,
-        access_log=open_log(settings.log_file),
+        access_log=log.put,
     )
 
 

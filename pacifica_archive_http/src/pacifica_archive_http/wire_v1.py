@@ -82,7 +82,7 @@ def status_headers(status: FileStatus) -> list[tuple[str, str]]:
             repr(tuple(level.size for level in status.levels)),
         ),
         # Cartd takes exactly "disk" as ready.
-        ("X-Pacifica-File-Storage-Media", status.media.value),
+        ("X-Pacifica-File-Storage-Media", status.media),
         # In the seed, though there is no body.
         ("Content-Type", "application/json"),
     ]
