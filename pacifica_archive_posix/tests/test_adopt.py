@@ -361,6 +361,38 @@ def test_a_source_swapped_after_the_checks_is_not_taken(
     )
 
 
+@pytest.mark.parametrize("kind", ["symlink", "fifo"])
+def test_what_is_put_there_at_the_last_moment_is_not_taken(
+    archive: PosixArchive, source: Path, tmp_path: Path, kind: str
+) -> None:
+    """A symlink would lead elsewhere, and the opening of a FIFO never end."""
+    secret = tmp_path / "inbox" / "secret"
+    secret.write_bytes(OLD)
+
+    def swap(_name: str) -> None:
+        source.unlink()
+        if kind == "symlink":
+            source.symlink_to(secret)
+        else:
+            os.mkfifo(source)
+
+    with recorded() as good:
+        archive.adopt(1, str(source))
+    source.write_bytes(NEW)
+    number = next(
+        number
+        for number, call in enumerate(good.seen)
+        if call.name == "open" and call.args[0] == source.name
+    )
+    with (
+        recorded(Calls(first=number, last=number, disturb=swap)),
+        pytest.raises(SourceRefused),
+    ):
+        archive.adopt(2, str(source))
+
+    assert secret.exists()
+
+
 def test_a_name_given_to_another_file_is_not_removed(
     archive: PosixArchive, source: Path
 ) -> None:

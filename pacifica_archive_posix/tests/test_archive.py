@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 from scenes import DIGESTS, FILE_ID, MTIME_NS, NEW, OLD, put, store
-from syscalls import failing, recorded
+from syscalls import Calls, failing, recorded
 
 from pacifica_archive_core import (
     AccessDenied,
@@ -206,6 +206,25 @@ def test_what_is_no_regular_file_is_damage(
 
     with pytest.raises(FileDamaged):
         getattr(archive, call)(1)
+
+
+def test_a_symlink_put_there_at_the_last_moment_is_not_read(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    def swap(_name: str) -> None:
+        (tmp_path / "1").unlink()
+        make_symlink(tmp_path / "1")
+
+    store(archive, 1, NEW)
+    with recorded() as good:
+        archive.open(1).close()
+    number = good.names.index("open")
+
+    with (
+        recorded(Calls(first=number, last=number, disturb=swap)),
+        pytest.raises(FileDamaged),
+    ):
+        archive.open(1)
 
 
 @by_kind
