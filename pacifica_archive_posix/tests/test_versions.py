@@ -75,7 +75,7 @@ def let_tick(monkeypatch: pytest.MonkeyPatch, tick_ns: int) -> None:
 
     def cut(real: Any) -> Any:  # noqa: ANN401 (stat or fstat)
         def cut_stat(*args: Any, **kwargs: Any) -> os.stat_result:  # noqa: ANN401
-            found = real(*args, **kwargs)
+            found: os.stat_result = real(*args, **kwargs)
             if not stat.S_ISREG(found.st_mode):
                 return found
             return with_ctime(found, found.st_ctime_ns // tick_ns * tick_ns, inode=1)
