@@ -283,6 +283,8 @@ def main() -> None:
                 [
                     *(f"{here}/{test}" for test in breakage.caught_by),
                     *("-q", "--tb=no", "-p", "no:cacheprovider"),
+                    # Under CI pytest would write out how blocks of bytes differ.
+                    "--assert=plain",
                     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
                     f"--rootdir={here.parent}",
                 ],

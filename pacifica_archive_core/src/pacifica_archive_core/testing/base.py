@@ -80,6 +80,16 @@ class Declarations:
     #: Runs of the comparison with a dictionary; fewer for a slow store.
     model_examples: ClassVar[int] = 20
 
+    @pytest.fixture(autouse=True)
+    def _short_reasons(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """
+        Keep pytest from writing out how two blocks of bytes differ.
+
+        Under CI it does, and takes minutes for 20 kB of random ones.
+        """
+        for variable in ("CI", "BUILD_NUMBER"):
+            monkeypatch.delenv(variable, raising=False)
+
     @pytest.fixture
     def opener(self) -> Callable[[], Archive]:
         """
