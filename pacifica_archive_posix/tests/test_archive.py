@@ -87,6 +87,23 @@ def test_digests_are_extended_attributes(archive: PosixArchive, tmp_path: Path) 
     }
 
 
+def test_digests_are_of_one_version(archive: PosixArchive, tmp_path: Path) -> None:
+    """Though the file is replaced while they are read one by one."""
+    others = {name: value[::-1] + b"!" for name, value in DIGESTS.items()}
+    put(archive, tmp_path, digests=DIGESTS)
+    with recorded() as good:
+        archive.digests(FILE_ID)
+    number = good.names.index("getxattr") + 1
+
+    def replace(_name: str) -> None:
+        put(archive, tmp_path, digests=others, overwrite=True)
+
+    with recorded(Calls(first=number, last=number, disturb=replace)):
+        found = archive.digests(FILE_ID)
+
+    assert others == found
+
+
 def test_attributes_of_others_are_no_digests(
     archive: PosixArchive, tmp_path: Path
 ) -> None:

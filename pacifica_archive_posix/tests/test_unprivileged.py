@@ -75,6 +75,25 @@ def test_all_can_be_done_by_the_owner_of_the_prefix(name: str, home: Path) -> No
     assert [True, True] == as_nobody(act, home)
 
 
+def test_a_source_that_could_not_be_removed_is_not_taken(home: Path) -> None:
+    """Else one file would have two names, and who writes by one changes the other."""
+    scene = SCENES["adopt"]
+
+    def act() -> list[object]:
+        scene.prepare(home)
+        (home / "inbox").chmod(0o555)
+        with scene.open(home) as archive:
+            try:
+                scene.act(archive, home)
+                told = "done"
+            except ArchiveError as exc:
+                told = type(exc).__name__
+            names = (home / "inbox" / "source").stat().st_nlink
+            return [told, get(archive) is None, names]
+
+    assert ["AccessDenied", True, 1] == as_nobody(act, home)
+
+
 def test_digests_of_a_read_only_source_are_dropped(home: Path) -> None:
     scene = SCENES["create with digests"]
 
