@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from clocks import TICK_NS, let_tick
 from scenes import DIGESTS, NEW, OLD, put, store
 from syscalls import Calls, recorded
 
@@ -106,6 +107,28 @@ def test_a_file_that_changes_while_it_is_copied_is_refused(
 
         calls = Calls(first=number, last=number, disturb=change)
         with recorded(calls), pytest.raises(SourceRefused):
+            own.adopt(2, str(source))
+
+    assert NEW[::-1] == source.read_bytes()
+
+
+def test_a_change_within_the_tick_of_a_slow_clock_is_seen(
+    archive: PosixArchive, memory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As before Linux 6.13: else a mixture would be stored, and the source removed."""
+    let_tick(monkeypatch, TICK_NS)
+    source = memory / "source"
+    source.write_bytes(NEW)
+    options = attrs.evolve(archive.options, adopt_roots=(memory,))
+    with PosixArchive(options) as own:
+        with recorded() as good:
+            own.adopt(1, str(source))
+        number = good.names.index("pread")
+        change = Calls(
+            first=number, last=number, disturb=lambda _: source.write_bytes(NEW[::-1])
+        )
+        source.write_bytes(NEW)
+        with recorded(change), pytest.raises(SourceRefused):
             own.adopt(2, str(source))
 
     assert NEW[::-1] == source.read_bytes()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from clocks import TICK_NS, let_tick, with_ctime
 from syscalls import recorded
 
 from pacifica_archive_posix import PosixArchive, PosixOptions, incoming
@@ -17,25 +17,8 @@ if TYPE_CHECKING:
     import pytest
 
 FAST = 1000
-#: Nanoseconds of a clock tick: of a kernel before 6.13, at 250 Hz.
-TICK_NS = 4_000_000
 #: Of a clock that ticks a few times in a test, on however busy a machine.
 STOPPED_NS = 10**11
-
-
-def with_ctime(
-    found: os.stat_result, ctime_ns: int, inode: int | None = None
-) -> os.stat_result:
-    fields = {
-        name: getattr(found, name)
-        for name in dir(found)
-        # The others are the ten that can be had by number.
-        if name.endswith("_ns") or name in {"st_blksize", "st_blocks", "st_rdev"}
-    }
-    numbers = list(found)
-    if inode is not None:
-        numbers[stat.ST_INO] = inode
-    return os.stat_result(numbers, fields | {"st_ctime_ns": ctime_ns})
 
 
 def replace(archive: PosixArchive, file_id: int = 1) -> None:
@@ -66,30 +49,10 @@ def test_thousands_in_memory_have_too(memory: Path) -> None:
     assert FAST == len(set(versions(memory, FAST)))
 
 
-def let_tick(monkeypatch: pytest.MonkeyPatch, tick_ns: int) -> None:
-    """
-    Let inode times be of whole ticks, and inode numbers come back at once.
-
-    tmpfs gives no number twice, ext4 gives the last one.
-    """
-
-    def cut(real: Any) -> Any:  # noqa: ANN401 (stat or fstat)
-        def cut_stat(*args: Any, **kwargs: Any) -> os.stat_result:  # noqa: ANN401
-            found: os.stat_result = real(*args, **kwargs)
-            if not stat.S_ISREG(found.st_mode):
-                return found
-            return with_ctime(found, found.st_ctime_ns // tick_ns * tick_ns, inode=1)
-
-        return cut_stat
-
-    monkeypatch.setattr(os, "stat", cut(os.stat))
-    monkeypatch.setattr(os, "fstat", cut(os.fstat))
-
-
 def test_versions_differ_though_the_clock_ticks_slowly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_tick(monkeypatch, TICK_NS)
+    let_tick(monkeypatch, TICK_NS, inode=1)
 
     assert 100 == len(set(versions(tmp_path, 100)))
 
@@ -98,8 +61,8 @@ def test_a_slow_clock_would_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the wait: so the test above can fail."""
-    let_tick(monkeypatch, STOPPED_NS)
-    monkeypatch.setattr(incoming, "_TICK_S", -1)
+    let_tick(monkeypatch, STOPPED_NS, inode=1)
+    monkeypatch.setattr(incoming, "TICK_S", -1)
 
     assert len(set(versions(tmp_path, 100))) < 100
 

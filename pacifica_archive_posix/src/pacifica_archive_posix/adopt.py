@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import stat
+import time
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,7 +14,7 @@ import attrs
 from pacifica_archive_core import AccessDenied, SourceRefused
 from pacifica_archive_posix.descriptors import release
 from pacifica_archive_posix.errors import SOURCE, error_of
-from pacifica_archive_posix.incoming import try_flock
+from pacifica_archive_posix.incoming import TICK_S, try_flock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -46,6 +47,17 @@ class Source:
         except FileNotFoundError:
             return False
         return os.path.samestat(found, self.status) and found.st_nlink == names
+
+    def settle(self) -> None:
+        """
+        Wait until whoever writes to it from now on changes its ctime.
+
+        Before Linux 6.13 one that has just been written to could be written to
+        again within the tick of its ctime.
+        """
+        age_s = (time.time_ns() - self.status.st_ctime_ns) / 10**9
+        # Not longer, though the clock of its file system is ahead.
+        time.sleep(min(max(TICK_S - age_s, 0), TICK_S))
 
     def remove(self, *, durable: bool) -> None:
         """Remove its name, unless that is another file's by now."""

@@ -423,6 +423,7 @@ class PosixArchive(Archive):
 
     def _copy(self, file_id: int, source: Source, *, overwrite: bool) -> None:
         status = source.status
+        source.settle()
         with self.create(
             file_id,
             size=status.st_size,

@@ -21,7 +21,7 @@ from pacifica_archive_posix.descriptors import release
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["DIGEST", "INCOMING", "Incoming", "IncomingFile", "try_flock"]
+__all__ = ["DIGEST", "INCOMING", "TICK_S", "Incoming", "IncomingFile", "try_flock"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _NAME = re.compile(r"[^.]+\.[^.]+\.[0-9]+\.[0-9]+")
 #: From this size space is reserved, and every so many bytes are sent to the disk.
 _STRIDE = 1 << 25
 #: Longer than a tick of any kernel's clock of inode times (100 Hz: 10 ms).
-_TICK_S = 0.012
+TICK_S = 0.012
 #: What says that there is no flock here: Lustre without the mount option flock;
 #: NFS, of which an exclusive one wants a descriptor that may write (EBADF).
 _NO_FLOCK = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF})
@@ -181,13 +181,13 @@ class IncomingFile:
         ctime in ticks of up to 10 ms before 6.13 (multigrain timestamps, which
         end the wait before it begins), so a smaller file may have to wait.
         """
-        deadline = time.monotonic() + _TICK_S
+        deadline = time.monotonic() + TICK_S
         while os.fstat(fd).st_ctime_ns <= self._born.st_ctime_ns:
             if time.monotonic() > deadline:
                 # Times are of whole seconds here; such stores (Lustre) do not
                 # give the number of an inode twice.
                 break
-            time.sleep(_TICK_S / 24)
+            time.sleep(TICK_S / 24)
             os.fchmod(fd, 0o444)
         if durable:
             os.fsync(fd)
