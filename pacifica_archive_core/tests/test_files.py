@@ -397,3 +397,36 @@ def test_a_writer_is_inert_in_a_forked_child(archive: Archive, end: str) -> None
         found = in_forked_child(finish)
 
     assert ([], ["commit"]) == (found, writer.calls)
+
+
+# --- archives
+
+
+class Counting(MemoryArchive):
+    """Remembers how often it was closed."""
+
+    closings = 0
+
+    def _close(self) -> None:
+        self.closings += 1
+        super()._close()
+
+
+def test_an_archive_is_closed_once() -> None:
+    with Counting() as archive:
+        archive.close()
+
+    assert 1 == archive.closings
+
+
+def test_an_archive_is_not_closed_in_a_forked_child() -> None:
+    """It may hold its parent's connection."""
+    with Counting() as archive:
+
+        def close() -> int:
+            archive.close()
+            return archive.closings
+
+        found = in_forked_child(close)
+
+    assert (0, 1) == (found, archive.closings)
