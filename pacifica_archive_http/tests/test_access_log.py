@@ -230,6 +230,15 @@ def test_lines_are_never_cut_and_fit_into_a_pipe() -> None:
     assert len(written) < 1000 / 10
 
 
+def test_a_line_that_is_too_long_for_a_pipe_is_written_all_the_same() -> None:
+    written: list[bytes] = []
+    lines = LineBuffer(written.append)
+    lines.put(b"a" * 5000 + b"\n")
+    lines.close()
+
+    assert [b"a" * 5000 + b"\n"] == written
+
+
 def test_a_buffer_that_nothing_was_put_into_is_closed() -> None:
     written: list[bytes] = []
     LineBuffer(written.append).close()

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from asking import ByCall
 
+from pacifica_archive_core import MemoryArchive, NoSuchFile
 from pacifica_archive_http import make_app
 
 if TYPE_CHECKING:
     from asking import Ask
 
-    from pacifica_archive_core import Archive, MemoryArchive
+    from pacifica_archive_core import Archive, FileStatus
 
 DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 DATA = bytes(range(256)) * 1000
@@ -210,6 +211,35 @@ def test_a_file_stored_meanwhile_is_not_replaced_unseen(
 
     assert 412 == answer.status
     assert b"rival" == call("GET", "/5").body
+
+
+class _Blind(MemoryArchive):
+    """Knows of no file before its commit: as when a rival stores just then."""
+
+    def _status(self, file_id: int) -> FileStatus:
+        raise NoSuchFile(file_id)
+
+
+def test_create_only_is_enforced_by_the_store() -> None:
+    with _Blind() as archive:
+        call = ByCall(make_app(archive))
+        call("PUT", "/5", b"rival")
+        answer = call("PUT", "/5", b"other", {"If-None-Match": "*"})
+
+    assert (412, "precondition-failed") == (
+        answer.status,
+        answer.json["type"].rpartition(":")[2],
+    )
+
+
+@ADDRESSES
+def test_the_version_that_was_meant_is_sent(ask: Ask, file_id: int, at: str) -> None:
+    ask("PUT", at.format(file_id), b"bytes")
+    tag = ask("GET", at.format(file_id)).headers["etag"]
+
+    answer = ask("GET", at.format(file_id), headers={"If-Match": tag})
+
+    assert (200, b"bytes") == (answer.status, answer.body)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -198,6 +198,30 @@ class _Damaged(MemoryArchive):
         return damaged
 
 
+class _SlowReader(MemoryReader):
+    """Gives a thousand bytes at a time: a short read is not the end."""
+
+    def _read_at(self, size: int, position: int) -> bytes:
+        return super()._read_at(min(size, 1000), position)
+
+
+class _Slow(MemoryArchive):
+    """An archive whose reads are short."""
+
+    def _open(self, file_id: int, *, recall: bool) -> MemoryReader:
+        with super()._open(file_id, recall=recall) as reader:
+            return _SlowReader(self, reader.status, reader.readall())
+
+
+@pytest.mark.parametrize("size", [5000, 100_000])
+def test_a_file_is_sent_whole_though_reads_are_short(size: int) -> None:
+    with _Slow() as archive:
+        call = ByCall(make_app(archive))
+        call("PUT", "/5", LONG[:size])
+
+        assert LONG[:size] == call("GET", "/5").body
+
+
 def test_a_file_that_cannot_be_read_at_all_is_a_500() -> None:
     with _Damaged(0) as archive:
         call = ByCall(make_app(archive, max_transfers=1))

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pacifica_archive_core import FileStatus, Media, Residency, StorageLevel
+from pacifica_archive_http.wire_v1 import status_headers
+
 if TYPE_CHECKING:
     from asking import Ask
 
@@ -349,3 +352,28 @@ def test_the_request_id_comes_back(ask: Ask) -> None:
     answer = ask("GET", "/", headers={"X-Request-Id": "cart-17/retry.2"})
 
     assert "cart-17/retry.2" == answer.headers["x-request-id"]
+
+
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/srv/the archive/5", "/srv/the archive/5"),
+        ("/srv/\u00e4rchive/5", "/srv/%C3%A4rchive/5"),
+        ("/srv/a\r\nX-Evil: 1/5", "/srv/a%0D%0AX-Evil%3A 1/5"),
+        ("/srv/\udcff/5", "/srv/%FF/5"),
+    ],
+)
+def test_no_path_breaks_the_head(path: str, wanted: str) -> None:
+    status = FileStatus(
+        file_id=5,
+        path=path,
+        size=1,
+        mtime_ns=1,
+        ctime_ns=1,
+        version="1",
+        levels=(StorageLevel(Media.DISK, 1),),
+        residency=Residency.DISK,
+        residency_source="test",
+    )
+
+    assert wanted == dict(status_headers(status))["X-Pacifica-File"]

@@ -230,21 +230,25 @@ class LineBuffer:
         self._thread.join()
 
     def _run(self) -> None:
-        line = self._lines.get()
-        while line is not None:
+        while (line := self._lines.get()) is not None:
             time.sleep(self._DELAY_S)
-            batch = b""
-            while line is not None:
-                if len(batch) + len(line) > _PIPE_BUF:
-                    self._write(batch)
-                    batch = b""
-                batch += line
-                if self._lines.empty():
-                    break
-                line = self._lines.get()
-            self._write(batch)
-            if line is not None:
-                line = self._lines.get()
+            lines = [line]
+            ended = False
+            # No other thread takes lines out.
+            while not (ended or self._lines.empty()):
+                if (line := self._lines.get()) is None:
+                    ended = True
+                else:
+                    lines.append(line)
+            text = b"".join(lines)
+            start = 0
+            while start < len(text):
+                # Of a line that is longer than a pipe takes at once: all the rest.
+                end = text.rfind(b"\n", start, start + _PIPE_BUF) + 1 or len(text)
+                self._write(text[start:end])
+                start = end
+            if ended:
+                return
 
 
 class JsonLines(logging.Handler):

@@ -181,8 +181,8 @@ class _Server(MPServer):
 def _load(settings: _Settings) -> WSGIApplication:
     """Open the archive and make the application; runs in each worker."""
     if sys.platform == "linux":
-        # Told to stop, too, when the main process is killed: else it would serve on.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # When the main process is killed: it would serve on, with nobody to stop it.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     # Granian puts the environment of the process under that of each request, where
     # HTTP_RANGE, say, would be a field of every request that has none.
     for name in os.environ:
@@ -268,12 +268,16 @@ def _find_port(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> 
     Granian's sockets share a port with whoever else wants to, so another server
     on it would silently get a part of the requests.
     """
-    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET  # noqa: PLR2004
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with _new_socket(ip) as probe:
         # Connections of a server that has just ended are no hindrance.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind((str(ip), port))
         return int(probe.getsockname()[1])
+
+
+def _new_socket(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> socket.socket:
+    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET  # noqa: PLR2004
+    return socket.socket(family, socket.SOCK_STREAM)
 
 
 def _announce_soon(
@@ -286,11 +290,14 @@ def _announce_soon(
         ended = threading.main_thread().join
         while True:
             try:
-                socket.create_connection((str(ip), port), timeout=1).close()
+                # Not create_connection: a worker must not be forked while the
+                # resolver holds its lock.
+                with _new_socket(ip) as connection:
+                    connection.settimeout(1)
+                    connection.connect((str(ip), port))
+                break
             except OSError:
                 ended(0.02)
-            else:
-                break
         # One call, no lock: a worker may be forked in the midst of it.
         os.write(1, f"serving at http://{host}:{port}\n".encode())
 
