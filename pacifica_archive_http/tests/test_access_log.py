@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import queue
 import re
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -277,6 +279,18 @@ def test_errors_without_a_file_go_to_stderr(capfd: pytest.CaptureFixture[str]) -
     JsonLines().handle(_record("here"))
 
     assert "here" == json.loads(capfd.readouterr().err)["message"]
+
+
+def test_a_stderr_without_a_descriptor_is_no_hindrance(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it is under mod_wsgi, where nothing could be served otherwise."""
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    open_log(None)(b"line\n")
+    JsonLines().handle(_record("here"))
+    line, entry = capfd.readouterr().err.splitlines()
+
+    assert ("line", "here") == (line, json.loads(entry)["message"])
 
 
 def test_errors_follow_a_log_that_is_moved_away(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import http.client
 import json
 import os
 import signal
@@ -443,3 +444,62 @@ def test_a_log_that_is_moved_away_is_begun_anew_at_sighup(tmp_path: Path) -> Non
         ask("PUT", "/6", b"bytes")
 
         wait_until(lambda: log_lines(log, "/6"), "no line in the new log")
+
+
+# --- what is bounded -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
+    """Run a server that waits a second where it waits half a minute."""
+    folder = tmp_path_factory.mktemp("impatient")
+    (folder / "sitecustomize.py").write_text(
+        "import pacifica_archive_http.serve as serve\nserve.HEAD_TIMEOUT_S = 1\n"
+    )
+    with running_server("-t", "memory", env={"PYTHONPATH": str(folder)}) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"", b"GET /5 HTTP/1.1\r\nHost: t", b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"],
+    ids=["silent", "half a head", "idle after an answer"],
+)
+def test_a_connection_without_a_request_is_ended(
+    impatient: LiveServer, head: bytes
+) -> None:
+    with connect(impatient.address) as connection:
+        connection.sendall(head)
+        said = read_all(connection)
+
+    assert said.startswith(b"HTTP/1.1 200" if head.endswith(b"\r\n\r\n") else b"")
+
+
+@needs_posix
+def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    """Not by a quarter of it, on its way in and out."""
+    size, block = 1 << 28, bytes(1 << 20)
+    options = ("-t", "posix", "--prefix", str(tmp_path), "-o", "durable=false")
+    with running_server(*options, "--workers", "1") as server:
+        ask = OverHttp(server.address)
+        ask("PUT", "/4", block)
+        ask("GET", "/4")
+        (worker,) = server.workers
+        before = _peak_bytes(worker)
+        with contextlib.closing(http.client.HTTPConnection(*server.address)) as sender:
+            length = {"Content-Length": str(size)}
+            sender.request("PUT", "/5", (block for _ in range(size >> 20)), length)
+            assert 201 == sender.getresponse().status
+        with contextlib.closing(http.client.HTTPConnection(*server.address)) as taker:
+            taker.request("GET", "/5")
+            answer = taker.getresponse()
+            came = sum(iter(lambda: len(answer.read(1 << 20)), 0))
+
+        assert size == came
+        assert _peak_bytes(worker) - before < size // 4
+
+
+def _peak_bytes(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024

@@ -16,7 +16,6 @@ import os
 import queue
 import random
 import re
-import sys
 import threading
 import time
 import traceback
@@ -40,6 +39,8 @@ EXCHANGE = "pacifica_archive_http.exchange"
 #: What an id from outside may be: it goes into logs and a header.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 
+#: Not sys.stderr: what mod_wsgi puts there has no descriptor.
+_STDERR = 2
 #: Bytes that a pipe takes whole, so that the lines of workers never mix in it.
 _PIPE_BUF = 4096
 #: Keeps a line below that, with each character as an escape of six.
@@ -187,11 +188,11 @@ def open_log(path: str | Path | None) -> Callable[[bytes], None]:
     """
     Open a file to append lines to, or stderr if there is no path.
 
-    One system call for each line: lines of threads and processes do not mix,
-    and none is lost when the process is killed.
+    One system call for what is written at once: lines of threads and processes
+    do not mix.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-    descriptor = sys.stderr.fileno() if path is None else os.open(path, flags, 0o640)
+    descriptor = _STDERR if path is None else os.open(path, flags, 0o640)
 
     def write(line: bytes) -> None:
         # A full disk under the log is no reason to refuse files.
@@ -279,7 +280,7 @@ class JsonLines(logging.Handler):
         line = f"{json.dumps(entry)}\n".encode()
         try:
             if self._path is None:
-                os.write(sys.stderr.fileno(), line)
+                os.write(_STDERR, line)
             else:
                 with open(self._path, "ab", buffering=0) as file:  # noqa: PTH123 (one call)
                     file.write(line)
