@@ -99,7 +99,7 @@ def test_files_pass_through_nginx(port: int) -> None:
     address = f"http://127.0.0.1:{port}/12345"
     data = os.urandom(3_000_000)
     request = urllib.request.Request(address, data=data, method="PUT")
-    with urllib.request.urlopen(request) as answer:  # noqa: S310
+    with urllib.request.urlopen(request) as answer:  # noqa: S310 (of this test)
         stored = answer.status
     with urllib.request.urlopen(address) as answer:
         fetched = answer.read()

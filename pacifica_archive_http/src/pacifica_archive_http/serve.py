@@ -165,7 +165,7 @@ class _Server(MPServer):
     """Granian, which tells its workers to stop until they do."""
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (as granian has it)
-        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]
+        super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]  # granian
         threading.Thread(target=self._tell_again, daemon=True).start()
 
     def _tell_again(self) -> None:
@@ -175,7 +175,7 @@ class _Server(MPServer):
         while self.wrks:
             ended(0.5)
             for worker in tuple(self.wrks):
-                worker.terminate()  # type: ignore[no-untyped-call]
+                worker.terminate()  # type: ignore[no-untyped-call]  # granian
 
 
 def _load(settings: _Settings) -> WSGIApplication:
@@ -276,7 +276,7 @@ def _find_port(ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> 
 
 
 def _new_socket(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> socket.socket:
-    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET  # noqa: PLR2004
+    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET  # noqa: PLR2004 (IPv6)
     return socket.socket(family, socket.SOCK_STREAM)
 
 
@@ -284,7 +284,7 @@ def _announce_soon(
     ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
 ) -> None:
     """Say where the server is, as soon as it is there."""
-    host = f"[{ip}]" if ip.version == 6 else str(ip)  # noqa: PLR2004
+    host = f"[{ip}]" if ip.version == 6 else str(ip)  # noqa: PLR2004 (IPv6)
 
     def announce() -> None:
         ended = threading.main_thread().join

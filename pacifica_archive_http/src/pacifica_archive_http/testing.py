@@ -42,7 +42,7 @@ class LiveServer:
     def workers(self) -> list[int]:
         """The process ids of the workers."""
         pid = self.process.pid
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:  # noqa: PTH123 (one call)
             return [int(child) for child in file.read().split()]
 
 

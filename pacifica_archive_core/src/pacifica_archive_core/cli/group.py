@@ -87,6 +87,7 @@ class PluginCommand(click.Command):
         try:
             command = self._points[0].load()
         except Exception as exc:
+            # Importing a stranger's module may raise anything.
             raise BrokenCommand(f"{about}: {type(exc).__name__}: {exc}") from exc
         if not isinstance(command, click.Command):
             raise BrokenCommand(f"{about}: it is no click command")

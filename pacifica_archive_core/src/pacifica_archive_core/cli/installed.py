@@ -104,7 +104,7 @@ def _ways(archive_class: type[Archive], field: attrs.Attribute[Any]) -> Iterator
 
 def _default(field: attrs.Attribute[Any]) -> str:
     default = field.default
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # stubs: a function
         return "default: computed"
     return f"default: {_text(default)}"
 
