@@ -20,7 +20,12 @@ from pacifica_archive_core import errors, load_backend
 from pacifica_archive_core.cli import main
 from pacifica_archive_core.cli.exits import EXITS, exit_code
 from pacifica_archive_core.cli.group import PluginCommand
-from pacifica_archive_core.options import environment_prefix, is_secret, option_help
+from pacifica_archive_core.options import (
+    environment_prefix,
+    is_secret,
+    option_aliases,
+    option_help,
+)
 from pacifica_archive_core.testing.base import Declarations
 from pacifica_archive_http.status_table import PROBLEMS, find_problem
 
@@ -75,7 +80,7 @@ def _options(name: str) -> str:
         keys = [field.name, *([f"{field.name}_file"] if is_secret(field) else [])]
         rows.append(
             (
-                ", ".join(map(_code, keys)),
+                ", ".join(map(_code, [*keys, *option_aliases(field)])),
                 _default(field),
                 ", ".join(_code(environment_prefix(backend) + k.upper()) for k in keys),
                 option_help(field),

@@ -44,7 +44,9 @@ class DirectoryOptions:
 
     prefix: Path = option("where the files are", converter=Path)
     fail: str | None = option("the error that everything raises", default=None)
-    loud: bool = option("log a warning", default=False, converter=to_bool)
+    loud: bool = option(
+        "log a warning", default=False, converter=to_bool, aliases=("noisy",)
+    )
     pause_fds: str | None = option("says a block came; waits to go on", default=None)
     password: str | None = option("opens nothing", default=None, secret=True)
     extra: list[str] = option("nothing", default=attrs.Factory(list))
@@ -58,6 +60,10 @@ class DirectoryArchive(Archive):
     block_size = 1 << 16
 
     options: DirectoryOptions
+
+    @classmethod
+    def remark(cls) -> str:
+        return "a toy"
 
     def __init__(self, options: DirectoryOptions) -> None:
         super().__init__(options)

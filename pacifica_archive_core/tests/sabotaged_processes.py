@@ -100,7 +100,7 @@ class WritesWhenClosed(Tiny):
 
 
 @caught_by(
-    "test_a_forked_child_may_open_its_own",
+    "test_a_forked_child_opens_its_own_or_is_told",
     "test_a_second_archive_does_no_harm_to_a_writer",
     "test_an_archive_of_another_process_does_no_harm_to_a_writer",
 )

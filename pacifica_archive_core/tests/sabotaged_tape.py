@@ -59,6 +59,17 @@ class HasTheSizeOnDisk(with_status(Memory, size_on_disk)):
     pass
 
 
+def version_of_residency(_, status):
+    return attrs.evolve(status, version=f"{status.version}-{status.residency.name}")
+
+
+@caught_by(
+    "test_the_version_stays_on_the_way_to_tape_and_back",
+)
+class HasAnotherVersionOnTape(with_status(Memory, version_of_residency)):
+    pass
+
+
 def disk_only(_, status):
     return attrs.evolve(status, levels=(StorageLevel(Media.DISK, status.size),))
 

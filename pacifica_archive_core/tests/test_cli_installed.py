@@ -21,6 +21,7 @@ def test_check_says_what_it_checked(site: Site) -> None:
 
     expected = f"""\
 backend: directory (stranger 1.2)
+remark: a toy
 configuration: config.cfg
 option: prefix = {site.prefix}
 option: fail = none
@@ -83,7 +84,7 @@ def test_backends_lists_each_with_its_state(site: Site) -> None:
     twice = "backend 'twice' is offered by other, stranger: uninstall all but one"
     assert [
         ["broken", "1.2", "stranger", f"broken: {missing}"],
-        ["directory", "1.2", "stranger", "ok"],
+        ["directory", "1.2", "stranger", "ok: a toy"],
         ["twice", "3.4", "other", f"broken: {twice}"],
         ["twice", "1.2", "stranger", f"broken: {twice}"],
     ] == strangers
@@ -126,7 +127,7 @@ loud (default: false)
     log a warning
     command line: -o loud=VALUE
     environment:  PACIFICA_ARCHIVE_ADIRECTORY_LOUD
-    INI file:     [a_directory] or [directory] loud
+    INI file:     [a_directory] or [directory] loud, noisy
 """
     assert result.output.startswith(expected)
 

@@ -34,6 +34,7 @@ class SiteOptions:
     flat: bool = option("one directory", default=False, converter=to_bool)
     password: str = option("of the database", default="", secret=True)
     pin: int = option("a secret number", default=0, converter=int, secret=True)
+    wait_s: int = option("seconds", default=5, converter=int, aliases=("wait",))
 
 
 class SiteArchive(Archive):
@@ -71,6 +72,36 @@ def error(**sources: Any) -> ConfigError:  # noqa: ANN401 (as load_options)
 
 
 # --- where they come from
+
+
+def test_an_older_name_of_a_file_is_taken(ini: Callable[[str], Path]) -> None:
+    found = load(file=ini("[hms_sideband]\nprefix = /p\nwait = 7\n"))
+
+    assert 7 == found.wait_s
+
+
+def test_an_older_name_is_taken_of_a_caller() -> None:
+    assert 7 == load(given={**GIVEN, "wait": "7"}).wait_s
+
+
+def test_an_older_name_wins_over_the_file_as_its_option_would(
+    ini: Callable[[str], Path],
+) -> None:
+    file = ini("[hms_sideband]\nwait_s = 7\n")
+
+    assert 8 == load(file=file, given={**GIVEN, "wait": "8"}).wait_s
+
+
+def test_an_older_name_is_none_of_the_environment() -> None:
+    found = error(given=GIVEN, env={"PACIFICA_ARCHIVE_HMSSIDEBAND_WAIT": "7"})
+
+    assert "environment: hms_sideband has no option 'wait'" in str(found)
+
+
+def test_two_names_of_one_option_are_refused(ini: Callable[[str], Path]) -> None:
+    found = error(file=ini("[hms_sideband]\nwait = 7\nwait_s = 7\n"))
+
+    assert "file: wait is wait_s: give one of them" == str(found)
 
 
 def test_defaults_are_taken() -> None:
@@ -211,7 +242,7 @@ def test_an_unknown_key_is_refused_with_the_known_ones(
         "options given": {"given": {"prt": "17"}},
     }
     message = str(error(**sources[source]))
-    known = "flat, password, password_file, pin, pin_file, port, prefix"
+    known = "flat, password, password_file, pin, pin_file, port, prefix, wait_s"
 
     assert f"{source}: hms_sideband has no option 'prt'; known are {known}" == message
 
@@ -443,4 +474,5 @@ def test_an_option_keeps_its_help_and_its_secrecy() -> None:
         "flat": ("one directory", False),
         "password": ("of the database", True),
         "pin": ("a secret number", True),
+        "wait_s": ("seconds", False),
     } == found

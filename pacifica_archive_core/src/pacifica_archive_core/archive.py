@@ -61,6 +61,16 @@ class Archive(ABC):
     #: Whether other processes that open the same store see the same files.
     shared_between_processes: ClassVar[bool] = True
 
+    @classmethod
+    def remark(cls) -> str | None:
+        """
+        Return what an operator should know of this backend as it is installed.
+
+        Such as that the library it is linked with is a simulator. A few words,
+        shown by ``pacifica-archive backends`` and ``check``; None: nothing.
+        """
+        return None
+
     def __init__(self, options: Any) -> None:  # noqa: ANN401 (each backend's own class)
         self.options = options
         self._pid = os.getpid()

@@ -26,6 +26,7 @@ __all__ = [
     "is_secret",
     "load_options",
     "option",
+    "option_aliases",
     "option_help",
     "to_bool",
 ]
@@ -48,6 +49,7 @@ def option(
     converter: Callable[[Any], Any] | None = None,
     validator: Callable[[Any, Any, Any], Any] | None = None,
     secret: bool = False,
+    aliases: tuple[str, ...] = (),
 ) -> Any:  # noqa: ANN401 (what attrs.field returns: any type)
     """
     Declare one option in an attrs class of options.
@@ -60,13 +62,15 @@ def option(
         validator: an attrs validator.
         secret: keep it out of repr and messages, and accept ``<name>_file``,
             the path of a file that holds it.
+        aliases: older names, taken in INI files and from callers, but not in
+            the environment.
     """
     return attrs.field(
         default=default,
         converter=converter,
         validator=validator,
         repr=not secret,
-        metadata={"help": help_text, "secret": secret},
+        metadata={"help": help_text, "secret": secret, "aliases": aliases},
     )
 
 
@@ -78,6 +82,11 @@ def option_help(field: attrs.Attribute[Any]) -> str:
 def is_secret(field: attrs.Attribute[Any]) -> bool:
     """Whether an option was declared secret."""
     return bool(field.metadata["secret"])
+
+
+def option_aliases(field: attrs.Attribute[Any]) -> tuple[str, ...]:
+    """Return the older names that an option was declared with."""
+    return tuple(field.metadata["aliases"])
 
 
 def to_bool(value: str | bool) -> bool:  # noqa: FBT001 (a converter)
@@ -146,12 +155,13 @@ def load_options(
         ConfigError: an unknown key, a missing or wrong value, two sections of
             this backend, or a file that cannot be read.
     """
-    sources = [
-        ("file", _from_file(archive_class, file) if file is not None else {}),
-        ("environment", _from_environment(archive_class, env or {})),
-        ("options given", dict(given or {})),
-    ]
     fields = attrs.fields_dict(archive_class.options_class)
+    in_file = _from_file(archive_class, file) if file is not None else {}
+    sources = [
+        ("file", _with_own_names("file", in_file, fields)),
+        ("environment", _from_environment(archive_class, env or {})),
+        ("options given", _with_own_names("options given", given or {}, fields)),
+    ]
     secrets = {name for name, field in fields.items() if is_secret(field)}
     known = sorted(fields.keys() | {f"{name}_file" for name in secrets})
     values: dict[str, object] = {}
@@ -164,6 +174,23 @@ def load_options(
                 )
         values.update(_without_secret_files(source, found, secrets))
     return _build(archive_class, fields, values)
+
+
+def _with_own_names(
+    source: str,
+    found: Mapping[str, object],
+    fields: Mapping[str, attrs.Attribute[Any]],
+) -> dict[str, object]:
+    """Replace each alias by the name of its option."""
+    values = dict(found)
+    for name, field in fields.items():
+        for alias in option_aliases(field):
+            if alias not in values:
+                continue
+            if name in values:
+                raise ConfigError(f"{source}: {alias} is {name}: give one of them")
+            values[name] = values.pop(alias)
+    return values
 
 
 def _without_secret_files(

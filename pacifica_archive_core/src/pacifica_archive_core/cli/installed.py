@@ -14,7 +14,12 @@ from pacifica_archive_core.cli.selection import (
     opened,
 )
 from pacifica_archive_core.errors import BackendError
-from pacifica_archive_core.options import environment_prefix, is_secret, option_help
+from pacifica_archive_core.options import (
+    environment_prefix,
+    is_secret,
+    option_aliases,
+    option_help,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,13 +33,15 @@ __all__ = ["backends", "check", "options"]
 @archive_options
 def check(*, spec: registry.ArchiveSpec) -> None:
     """Open the archive and ask its store whether it would serve."""
-    registry.load_backend(spec.backend)
+    remark = registry.load_backend(spec.backend).remark()
     (found,) = (
         backend
         for backend in registry.installed_backends()
         if backend.name == spec.backend
     )
     click.echo(f"backend: {found.name} ({found.distribution} {found.version})")
+    if remark:
+        click.echo(f"remark: {remark}")
     click.echo(f"configuration: {spec.config or 'no file'}")
     with opened(spec) as (archive, _):
         for field in attrs.fields(archive.options_class):
@@ -80,12 +87,12 @@ def options(backend: str) -> None:
 
 def _state(name: str) -> str:
     try:
-        registry.load_backend(name)
+        remark = registry.load_backend(name).remark()
     except BackendError as exc:
         cause = exc.__cause__
         reason = f"{type(cause).__name__}: {cause}" if cause else str(exc)
         return f"broken: {' '.join(reason.split())}"
-    return "ok"
+    return f"ok: {remark}" if remark else "ok"
 
 
 def _ways(archive_class: type[Archive], field: attrs.Attribute[Any]) -> Iterator[str]:
@@ -99,7 +106,8 @@ def _ways(archive_class: type[Archive], field: attrs.Attribute[Any]) -> Iterator
         )
         yield f"command line: -o {name}={value}{flag}"
         yield f"environment:  {environment_prefix(archive_class)}{name.upper()}{old}"
-        yield f"INI file:     [{sections}] {name}"
+        aliases = "".join(f", {alias}" for alias in option_aliases(field))
+        yield f"INI file:     [{sections}] {name}{aliases}"
 
 
 def _default(field: attrs.Attribute[Any]) -> str:

@@ -65,6 +65,9 @@ class Declarations:
     #: What a dead writer left is gone when the next archive has been opened.
     #: Meant for persistent stores; false for one that cleans up in another way.
     sweeps: ClassVar[bool] = True
+    #: A child of a process that opened archives may open its own after the fork;
+    #: false for a client library that only a fresh process can log in with.
+    opens_after_fork: ClassVar[bool] = True
     #: The medium has files with holes; then give ``write_raw_sparse``.
     sparse: ClassVar[bool] = False
     #: What mtimes are cut to: 1 for nanoseconds, 10**9 for seconds.

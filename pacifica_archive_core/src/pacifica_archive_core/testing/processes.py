@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pacifica_archive_core.errors import NoSuchFile
+from pacifica_archive_core.errors import ArchiveUnavailable, NoSuchFile
 from pacifica_archive_core.testing.base import (
     FILE_ID,
     Declarations,
@@ -273,23 +273,28 @@ class ProcessesContract(Declarations):
 
         assert (True, OLD, NEW) == (found, fetch(archive, FILE_ID), fetch(archive, 1))
 
-    def test_a_forked_child_may_open_its_own(
+    def test_a_forked_child_opens_its_own_or_is_told(
         self, archive: Archive, opener: Callable[[], Archive]
     ) -> None:
         """As a server's workers do; the writers of its parent stay alive."""
         self.need("persistent")
 
-        def use() -> bool:
-            with opener() as own:
-                store(own, 1, OLD)
-            return True
+        def use() -> str:
+            try:
+                with opener() as own:
+                    store(own, 1, OLD)
+            except ArchiveUnavailable:
+                return "told"
+            return "opened"
 
         with archive.create(FILE_ID) as writer:
             writer.write(NEW[:3000])
-            in_forked_child(use)
+            found = in_forked_child(use)
             writer.write(NEW[3000:])
+        stored = refusal(archive.status, 1) is None
 
-        assert (OLD, NEW) == (fetch(archive, 1), fetch(archive, FILE_ID))
+        expected = ("opened", True) if self.opens_after_fork else ("told", False)
+        assert (*expected, NEW) == (found, stored, fetch(archive, FILE_ID))
 
     def test_a_forked_child_that_exits_as_programs_do_harms_nothing(
         self, opener: Callable[[], Archive]

@@ -66,6 +66,21 @@ class TapeContract(Declarations):
 
         assert expected == dict(archive.digests(FILE_ID))
 
+    def test_the_version_stays_on_the_way_to_tape_and_back(
+        self, archive: Archive
+    ) -> None:
+        """Else a download that a purge cut could not be resumed by its ETag."""
+        self.need("has_tape")
+        store(archive, FILE_ID, DATA)
+        versions = [archive.status(FILE_ID).version]
+        self.make_offline(archive, FILE_ID)
+        versions.append(archive.status(FILE_ID).version)
+        archive.stage(FILE_ID)
+        self.finish_recalls(archive)
+        versions.append(archive.status(FILE_ID).version)
+
+        assert [versions[0]] * 3 == versions
+
     def test_nothing_but_stage_asks_for_a_recall(self, archive: Archive) -> None:
         """A look at a million files must not bring in a million tapes."""
         self.store_offline(archive)
