@@ -1,0 +1,95 @@
+/*
+ * The tape world's records in the shared state (tape.c and xattr.c own them).
+ *
+ * Fixed-width fields only, no pointers: the layout is the same for every header
+ * variant and lives in a file that several processes map at different addresses.
+ */
+#ifndef SIM_TAPE_H
+#define SIM_TAPE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* HPSS_MAX_STORAGE_LEVELS (fact 1.3: PAC, DSI, MG73). */
+#define SIM_LEVELS 5
+/* BFS_MAX_VV_TO_RETURN_AT_LEVEL (fact 1.3). */
+#define SIM_VVS 10
+#define SIM_CLASSES 16
+#define SIM_CARTRIDGES 1024
+#define SIM_DRIVES 64
+#define SIM_REQUESTS 16384
+
+enum sim_media { SIM_UNUSED, SIM_DISK, SIM_TAPE };
+
+/* What hpss_Open does with a purged file (facts 5 and 8.7; MG73 p.179). */
+enum sim_stage_code { SIM_STAGE_BLOCK, SIM_STAGE_ASYNC, SIM_STAGE_BACKGROUND, SIM_STAGE_NONE };
+
+/* A segment of a file on a cartridge. */
+typedef struct {
+    uint32_t cartridge;       /* index; labels are the cartridge's */
+    int32_t position;         /* RelPosition */
+    uint64_t position_offset; /* RelPositionOffset: bytes behind it */
+    uint64_t bytes;
+} sim_vv;
+
+/* A file at one level of its hierarchy. */
+typedef struct {
+    uint64_t bytes;  /* BytesAtLevel: holes are not counted */
+    uint32_t exists; /* DATAEXISTS_AT_LEVEL */
+    uint32_t vv_count;
+    sim_vv vv[SIM_VVS];
+} sim_level;
+
+/* A class of service: levels from the top. */
+typedef struct {
+    uint32_t id;      /* 0: not used */
+    uint32_t levels;
+    uint32_t stage_code;
+    uint32_t media[SIM_LEVELS];
+    uint64_t minimum_size, maximum_size; /* bytes; what the hints are held against */
+    char name[32];
+} sim_class;
+
+typedef struct {
+    char label[16]; /* "": not used */
+    uint32_t damaged, dead;
+    int32_t next_position;
+    uint32_t mounts;
+    uint64_t used; /* bytes */
+} sim_cartridge;
+
+typedef struct {
+    uint32_t cartridge; /* index + 1; 0: empty */
+    int32_t position;
+    uint32_t request;   /* index + 1; 0: idle */
+    double free_at;     /* simulated second when it is done with what it does */
+} sim_drive;
+
+enum sim_request_state { SIM_REQUEST_FREE, SIM_REQUEST_QUEUED, SIM_REQUEST_ACTIVE };
+
+/* A recall that is queued or active. */
+typedef struct {
+    uint32_t state;
+    uint32_t file;    /* index */
+    uint64_t file_id; /* so that a reused index is not taken for it */
+    uint8_t request_id[16];
+    uint64_t order;
+    uint32_t open;    /* open record that Close waits for, + 1; 0: none */
+    uint32_t batch;
+    int32_t result;
+    uint32_t spare;
+    double done_at;
+} sim_request;
+
+typedef struct {
+    sim_class classes[SIM_CLASSES];
+    sim_cartridge cartridges[SIM_CARTRIDGES];
+    sim_drive drives[SIM_DRIVES];
+    sim_request requests[SIM_REQUESTS];
+    uint32_t requests_used; /* all behind it are free */
+    uint32_t requests_live;
+    uint64_t next_order;
+} sim_tape;
+
+#endif
