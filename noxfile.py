@@ -44,7 +44,9 @@ class Distribution:
 
     `local` names the rows that it cannot work without, nearest last; `beside` those
     that only its tests are also run with; `needs` the rows of `NEEDS` that its tests
-    want. Only published ones are built by `wheels`.
+    want. Only published ones are built by `wheels`. One that is `compiled` is built
+    against the HPSS simulator, and only its source is published: a wheel would hold a
+    library that may not be given on.
     """
 
     directory: str
@@ -52,6 +54,7 @@ class Distribution:
     beside: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     published: bool = True
+    compiled: bool = False
 
     @property
     def package(self) -> str:
@@ -69,6 +72,14 @@ class Distribution:
 DISTRIBUTIONS = {
     "core": Distribution(directory="pacifica_archive_core"),
     "posix": Distribution(directory="pacifica_archive_posix", local=("core",)),
+    "hpss": Distribution(
+        directory="pacifica_archive_hpss",
+        local=("core",),
+        # The proof of the whole way: a server over the simulator.
+        beside=("http",),
+        needs=("compiler",),
+        compiled=True,
+    ),
     "http": Distribution(
         directory="pacifica_archive_http",
         local=("core",),
@@ -130,7 +141,7 @@ BENCH_NEEDS = ("compiler", "curl", "nginx", "wrk")
 REPO_NEEDS = ("curl",)
 
 # The console examples and the configuration of nginx in docs/ are run.
-DOCS_NEEDS = ("curl", "nginx", "openssl")
+DOCS_NEEDS = ("compiler", "curl", "nginx", "openssl")
 DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
 # The next feature release of a linter must not turn this repository red by itself.
 RUFF = "ruff~=0.17.6"
@@ -259,6 +270,33 @@ def find_python(version: str) -> str | None:
     return None
 
 
+# --- what is compiled -----------------------------------------------------------
+
+# Beyond the tests of the row: the shapes of HPSS's headers, and ways to be unkind.
+# What a value holds is for tests/conftest.py of that distribution.
+HPSS_WAYS = {
+    **{f"headers-{v}": {"HPSS_TEST_HEADERS": v} for v in ("7.4", "7.5", "8.3", "10.3")},
+    "short": {"HPSS_TEST_KNOBS": "short_reads=1 short_writes=1"},
+    "slow": {"HPSS_TEST_KNOBS": "delay_ms=5"},
+    "threads": {"HPSS_TEST_SANITIZE": "thread"},
+    "memory": {"HPSS_TEST_SANITIZE": "address"},
+}
+
+
+def simulator(session: nox.Session, *names: str) -> dict[str, str]:
+    """Build the HPSS simulator if one of the rows wants it; return its variables."""
+    if not any(DISTRIBUTIONS[name].compiled for name in names):
+        return {}
+    # One for all sessions: editable installs share the extension in the source tree.
+    root = ROOT / ".nox" / "hpss-simulator"
+    session.run(
+        *("python", "-m", "pacifica_archive_hpss.simulator", "build", str(root)),
+        env={"PYTHONPATH": str(ROOT / DISTRIBUTIONS["hpss"].directory / "src")},
+        silent=True,
+    )
+    return {"PACIFICA_HPSS_ROOT": str(root)}
+
+
 # --- environments ----------------------------------------------------------------
 
 
@@ -305,7 +343,7 @@ def install(
         for group in ("tests", *(f"tests-{need}" for need in met)):
             if group in groups:
                 arguments += nox.project.dependency_groups(project, group)
-    session.install(*arguments, *more)
+    session.install(*arguments, *more, env=simulator(session, *others))
 
 
 def install_release_042(session: nox.Session, *more: str) -> Path:
@@ -334,6 +372,9 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly (rows of the table after `--`, else all and the rest)."""
     names = session.posargs or list(DISTRIBUTIONS)
+    needs = {need for name in names for need in DISTRIBUTIONS[name].needs}
+    if len(find_needs(session, tuple(needs))) < len(needs):
+        session.skip("what is compiled has to be installed")
     install(session, *names, more=(MYPY, NOX))
     # One run each: test modules of two distributions may have the same name.
     for name in names:
@@ -357,6 +398,8 @@ def run_tests(session: nox.Session, name: str) -> None:
     """Test one distribution, alone in its environment with what it needs."""
     distribution = DISTRIBUTIONS[name]
     met = find_needs(session, distribution.needs)
+    if distribution.compiled and "compiler" not in met:
+        session.skip("it has to be compiled")
     install(session, name, met=met)
     with session.chdir(distribution.directory):
         session.run("pytest", *session.posargs)
@@ -394,6 +437,17 @@ for _version in PYTHONS:
 
 
 @nox.session
+@nox.parametrize("way", list(HPSS_WAYS), ids=list(HPSS_WAYS))
+def hpss(session: nox.Session, way: str) -> None:
+    """Prove the HPSS backend on other headers, slow, short and under sanitizers."""
+    if not find_needs(session, DISTRIBUTIONS["hpss"].needs):
+        session.skip("it has to be compiled")
+    install(session, "hpss")
+    with session.chdir(DISTRIBUTIONS["hpss"].directory):
+        session.run("pytest", *session.posargs, env=HPSS_WAYS[way])
+
+
+@nox.session
 def migration(session: nox.Session) -> None:
     """Prove that trees written by release 0.4.2 are taken over as they are."""
     install(session, "posix", "http")
@@ -414,7 +468,8 @@ def bench_tests(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings being errors, and run its examples."""
-    find_needs(session, DOCS_NEEDS)
+    if "compiler" not in find_needs(session, DOCS_NEEDS):
+        session.skip("the options of each backend are compared")
     install(session, *DISTRIBUTIONS, more=(*DOCS_REQUIREMENTS, MYPY))
     # One run, as they import each other by name.
     session.run(
@@ -433,15 +488,21 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def wheels(session: nox.Session) -> None:
     """Build every distribution and install each alone from what was built."""
+    compiler = find_needs(session, ("compiler",))
     session.install("build", "virtualenv")
     work = Path(session.create_tmp()).resolve()
     shutil.rmtree(work)
     house = work / "wheelhouse"
-    published = {n: d for n, d in DISTRIBUTIONS.items() if d.published}
+    published = {
+        name: distribution
+        for name, distribution in DISTRIBUTIONS.items()
+        if distribution.published and (compiler or not distribution.compiled)
+    }
     for distribution in published.values():
         build = ("python", "-m", "build", "-o", str(house), distribution.directory)
-        session.run(*build, silent=True)
-        if lacking := missing_in_archives(house, distribution.package):
+        only = ("--sdist",) if distribution.compiled else ()
+        session.run(*build, *only, silent=True)
+        if lacking := missing_in_archives(house, distribution):
             session.error(f"{distribution.directory}: not packed: {lacking}")
     for name, distribution in published.items():
         environment = work / name
@@ -451,24 +512,28 @@ def wheels(session: nox.Session) -> None:
         # --find-links goes before an index where both have the same version.
         pip = (python, "-m", "pip")
         run = functools.partial(session.run, external=True)
-        run(*pip, "install", "-q", "--find-links", str(house), package)
+        root = simulator(session, name)
+        run(*pip, "install", "-q", "--find-links", str(house), package, env=root)
         run(*pip, "check")
         # -I: not the source tree, which looks like a namespace package from here.
         run(python, "-I", "-c", f"import {package} as p; print(p.__file__); p.__all__")
 
 
-def missing_in_archives(house: Path, package: str) -> list[str]:
-    """Return what the two archives of a package should hold and do not."""
-    (wheel,) = house.glob(f"{package}-*.whl")
+def missing_in_archives(house: Path, distribution: Distribution) -> list[str]:
+    """Return what the archives of a distribution should hold and do not."""
+    package = distribution.package
     (source,) = house.glob(f"{package}-*.tar.gz")
-    with zipfile.ZipFile(wheel) as archive:
-        in_wheel = archive.namelist()
     with tarfile.open(source) as archive:
-        in_source = archive.getnames()
+        packed = {source: archive.getnames()}
+    for wheel in house.glob(f"{package}-*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            packed[wheel] = archive.namelist()
+    if len(packed) != 2 - distribution.compiled:
+        return ["a wheel" if not distribution.compiled else "no wheel"]
     wanted = ("LICENSE", "COPYING", f"{package}/py.typed")
     return [
         f"{name} in {where.name}"
-        for where, names in ((wheel, in_wheel), (source, in_source))
+        for where, names in packed.items()
         for name in wanted
         if not any(held == name or held.endswith(f"/{name}") for held in names)
     ]
@@ -513,7 +578,7 @@ def bench(session: nox.Session) -> None:
     """Measure ours beside release 0.4.2 and nginx (the script's options after `--`)."""
     if find_needs(session, BENCH_NEEDS) != BENCH_NEEDS:
         session.skip("a comparison needs everything it compares with")
-    session.install(*editable(*(n for n, d in DISTRIBUTIONS.items() if d.published)))
+    session.install(*editable(*with_local("core", "posix", "http")))
     release = install_release_042(session, "uwsgi")
     session.run(
         *("python", "bench/run.py", "--release-042", str(release)), *session.posargs
