@@ -19,6 +19,7 @@
 #define SIM_CARTRIDGES 1024
 #define SIM_DRIVES 64
 #define SIM_REQUESTS 16384
+#define SIM_PVLISTS 8192
 
 enum sim_media { SIM_UNUSED, SIM_DISK, SIM_TAPE };
 
@@ -67,20 +68,33 @@ typedef struct {
 } sim_drive;
 
 enum sim_request_state { SIM_REQUEST_FREE, SIM_REQUEST_QUEUED, SIM_REQUEST_ACTIVE };
+/* STAGE brings a file to its top level, READ only passes its bytes to a reader. */
+enum sim_request_kind { SIM_REQUEST_STAGE, SIM_REQUEST_READ };
 
-/* A recall that is queued or active. */
+/* A recall that is queued or active; gone when it is done, whatever came of it. */
 typedef struct {
     uint32_t state;
+    uint32_t kind;
     uint32_t file;    /* index */
+    uint32_t level;   /* the tape level it is read from */
     uint64_t file_id; /* so that a reused index is not taken for it */
+    uint64_t wanted;  /* that many bytes of data from the file's beginning */
+    uint64_t order;   /* in which they came; never used twice */
+    uint64_t batch;   /* order of the batch's first; 0: none */
     uint8_t request_id[16];
-    uint64_t order;
-    uint32_t open;    /* open record that Close waits for, + 1; 0: none */
-    uint32_t batch;
-    int32_t result;
-    uint32_t spare;
+    uint32_t open;    /* open record whose Close waits for it, + 1; 0: none */
+    uint32_t callback_size;
+    uint8_t callback[32]; /* a sockaddr of IPv4 or IPv6 */
     double done_at;
 } sim_request;
+
+/* A PVList that was given to a caller, who frees it; see xattr.c. */
+typedef struct {
+    uint64_t address; /* 0: free */
+    uint64_t cookie;
+    int32_t pid;
+    int32_t spare;
+} sim_pvlist;
 
 typedef struct {
     sim_class classes[SIM_CLASSES];
@@ -89,7 +103,17 @@ typedef struct {
     sim_request requests[SIM_REQUESTS];
     uint32_t requests_used; /* all behind it are free */
     uint32_t requests_live;
+    uint32_t cartridges_used;
+    uint32_t callbacks;     /* addresses called back */
     uint64_t next_order;
+    double next_due;        /* simulated second of the next event */
+    uint32_t pvlists_used;  /* all behind it are free */
+    uint32_t spare;
+    sim_pvlist pvlists[SIM_PVLISTS];
 } sim_tape;
+
+struct sim_state;
+/* xattr.c, with the lock: PVLists given to callers that are alive and not yet freed. */
+long xattr_pvlists(struct sim_state *state);
 
 #endif
