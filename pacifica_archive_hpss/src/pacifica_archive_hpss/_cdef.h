@@ -86,7 +86,7 @@ typedef struct {
 
 /* Where HPSS calls back when a stage is done. */
 typedef struct {
-    uint8_t address[128];
+    uint8_t address[256]; /* HPSS's structure round a sockaddr_storage of 128 */
     uint32_t size;
 } pah_callback;
 
