@@ -118,6 +118,14 @@ _PROBES = {
     "PAH_HAVE_LINK": """
         return hpss_Link((char *)"/old", (char *)"/new");
     """,
+    "PAH_HAVE_MIGRATE": """
+        u_signed64 done;
+        return hpss_Migrate(3, 0, HPSS_MIGRATE_FORCE, &done);
+    """,
+    "PAH_HAVE_PURGE": """
+        u_signed64 done;
+        return hpss_Purge(3, 0, 0, 0, BFS_PURGE_ALL, &done);
+    """,
     "PAH_HAVE_SERVER_PING": """
         hpss_srvr_id_t server;
         unsigned32 seconds, microseconds;

@@ -105,6 +105,7 @@ int32_t pah_rename(const char *old_path, const char *new_path, pah_error *error)
 int32_t pah_link(const char *old_path, const char *new_path, pah_error *error);
 int32_t pah_unlink(const char *path, pah_error *error);
 int32_t pah_mkdir(const char *path, uint32_t mode, pah_error *error);
+int32_t pah_rmdir(const char *path, pah_error *error);
 int32_t pah_opendir(const char *path, pah_error *error);
 /* 1: a name was put; 0: there are no more. */
 int32_t pah_readdir(int32_t directory, char *name, uint32_t size, pah_error *error);
@@ -135,6 +136,13 @@ int32_t pah_batch_state(uint32_t count, const pah_bitfile *bitfiles,
 int32_t pah_batch_stage(uint32_t count, const pah_bitfile *bitfiles,
                         const uint8_t *request_id, const pah_callback *callback,
                         int32_t *codes, pah_error *error);
+
+/*
+ * For trials, which cannot wait for a policy: down from the first level, and off it.
+ * -ENOSYS where a release has no such call; the file must be one we may write to.
+ */
+int32_t pah_migrate(const char *path, pah_error *error);
+int32_t pah_purge(const char *path, pah_error *error);
 
 int32_t pah_set_attributes(const char *path, uint32_t count, const char *const *keys,
                            const char *const *values, pah_error *error);

@@ -9,6 +9,7 @@
  *   PAH_HAVE_UUID_REQUESTS   hpss_reqid_t is a hpss_uuid_t, else an integer
  *   PAH_HAVE_SIZED_GETATTRS  hpss_UserAttrGetAttrs takes the size of a value
  *   PAH_HAVE_ASYNC_STATUS, PAH_HAVE_ASYNCH_STATUS, PAH_HAVE_BATCH, PAH_HAVE_LINK,
+ *   PAH_HAVE_MIGRATE, PAH_HAVE_PURGE,
  *   PAH_HAVE_SERVER_PING (by hpss_srvr_id_t), PAH_HAVE_UUID_PING (by hpss_uuid_t)
  */
 
@@ -580,6 +581,11 @@ int32_t pah_mkdir(const char *path, uint32_t mode, pah_error *error)
     return finish_zero(CALL(error, hpss_Mkdir, (TEXT(path), (mode_t)mode)), error);
 }
 
+int32_t pah_rmdir(const char *path, pah_error *error)
+{
+    return finish_zero(CALL(error, hpss_Rmdir, (TEXT(path))), error);
+}
+
 int32_t pah_opendir(const char *path, pah_error *error)
 {
     return (int32_t)finish(CALL(error, hpss_Opendir, (TEXT(path))), error);
@@ -917,6 +923,65 @@ int32_t pah_batch_stage(uint32_t count, const pah_bitfile *bitfiles,
 }
 
 #endif
+
+/* --- trials --------------------------------------------------------------------- */
+
+#if defined(PAH_HAVE_MIGRATE) || defined(PAH_HAVE_PURGE)
+/* Open a file so that its levels may be changed: for writing, and without a recall. */
+static int32_t open_levels(const char *path, pah_error *error)
+{
+    return (int32_t)finish(CALL(error, hpss_Open, (TEXT(path), O_RDWR | O_NONBLOCK, 0,
+                                                   NULL, NULL, NULL)),
+                           error);
+}
+
+/* Close it, and say what failed first. */
+static int32_t close_levels(int32_t fd, int32_t result, pah_error *error)
+{
+    pah_error later;
+    int32_t closed = pah_close(fd, &later);
+
+    if (result == 0 && closed != 0)
+        *error = later;
+    return result != 0 ? result : closed;
+}
+#endif
+
+int32_t pah_migrate(const char *path, pah_error *error)
+{
+#ifdef PAH_HAVE_MIGRATE
+    u_signed64 done = 0;
+    int32_t result, fd = open_levels(path, error);
+
+    if (fd < 0)
+        return fd;
+    result = finish_zero(CALL(error, hpss_Migrate, (fd, 0, HPSS_MIGRATE_FORCE, &done)),
+                         error);
+    return close_levels(fd, result, error);
+#else
+    (void)path;
+    begin(error, "hpss_Migrate");
+    return refuse(error, ENOSYS);
+#endif
+}
+
+int32_t pah_purge(const char *path, pah_error *error)
+{
+#ifdef PAH_HAVE_PURGE
+    u_signed64 done = 0;
+    int32_t result, fd = open_levels(path, error);
+
+    if (fd < 0)
+        return fd;
+    result = finish_zero(CALL(error, hpss_Purge, (fd, 0, 0, 0, BFS_PURGE_ALL, &done)),
+                         error);
+    return close_levels(fd, result, error);
+#else
+    (void)path;
+    begin(error, "hpss_Purge");
+    return refuse(error, ENOSYS);
+#endif
+}
 
 /* --- user-defined attributes ---------------------------------------------------- */
 
