@@ -11,28 +11,39 @@ from pacifica_archive_hpss._hpss import ffi, lib
 from pacifica_archive_hpss.errors import HpssError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from pacifica_archive_hpss.session import Session
 
-__all__ = ["Descriptors", "OpenFile"]
+__all__ = ["MODE", "Descriptors", "OpenDirectory", "OpenFile"]
 
 _log = logging.getLogger(__name__)
 
 #: After these a close was surely not done, and the number still is ours. After any
 #: other it may be another file's by now.
 _NOT_CLOSED = frozenset({errno.EAGAIN, errno.EBUSY, errno.EINTR, errno.ECONNREFUSED})
-_PREFERRED_MODE = 0o444
+#: The mode of every file of the archive.
+MODE = 0o444
+#: Longer than any name: HPSS_MAX_FILE_NAME is not public.
+_NAME_SIZE = 4096
 
 
-class OpenFile:
+class Descriptor:
     """
-    One descriptor. Used by one thread at a time, which may change.
+    A number of the table. Used by one thread at a time, which may change.
 
     Dropped without a close, it closes itself. After a new login its number is not
     given to C any more, for it may be that of another file; in a forked child
     nothing is.
+
+    Args:
+        session: the login.
+        slots: one is taken, and put back by the close.
+        function: what opens it.
+        args: of the function.
     """
+
+    _closing: Callable[..., int]
 
     def __init__(
         self,
@@ -45,7 +56,6 @@ class OpenFile:
         self._opened: list[int] = []
         self._slots: collections.deque[None] | None = None
         self._session = session
-        self._position: int | None = 0
         try:
             slots.pop()
         except IndexError as exc:
@@ -59,6 +69,59 @@ class OpenFile:
             self.release()
             raise
 
+    def close(self) -> None:
+        """
+        Give the descriptor back. Idempotent: what failed is not closed again.
+
+        Raises:
+            HpssError: it failed.
+        """
+        try:
+            # One that was interrupted has no number yet.
+            if len(self._opened) > 1 and self._session.usable:
+                self._session.retrying(self._close)
+        finally:
+            self._opened.clear()
+            slots, self._slots = self._slots, None
+            if slots is not None:
+                slots.append(None)
+
+    def release(self) -> None:
+        """Give the descriptor back, whatever is said: no byte depends on that."""
+        try:
+            self.close()
+        except HpssError as exc:
+            _log.info("a file was not closed: %s", exc)
+
+    def __del__(self) -> None:
+        self.release()
+
+    def _close(self) -> None:
+        try:
+            self._call(self._closing)
+        except HpssError as exc:
+            if self._opened[0] != self._session.generation:
+                return
+            if exc.transient and exc.code not in _NOT_CLOSED:
+                raise HpssError(errno.EIO, str(exc)) from exc
+            raise
+
+    def _call(self, function: Callable[..., int], *args: object) -> int:
+        if not self._opened:
+            raise ValueError("the file is closed")
+        generation, fd = self._opened
+        result: list[int] = []
+        self._session.call_into(result, function, fd, *args, generation=generation)
+        return result[1]
+
+
+class OpenFile(Descriptor):
+    """An opened file, to read from or to write to."""
+
+    _closing = staticmethod(lib.pah_close)
+    #: Where the next byte is read; None if that is not known.
+    _position: int | None = 0
+
     def read_into(self, view: memoryview, position: int) -> int:
         """
         Read up to ``len(view)`` bytes from ``position``; 0 at the end.
@@ -71,6 +134,8 @@ class OpenFile:
 
         def read() -> int:
             self._seek(position)
+            # Not known until it returned.
+            self._position = None
             with ffi.from_buffer(view, require_writable=True) as buffer:
                 return self._call(lib.pah_read, buffer, len(view))
 
@@ -102,57 +167,28 @@ class OpenFile:
         """
         self._call(lib.pah_fsync)
 
-    def close(self) -> None:
+    def _seek(self, position: int) -> None:
+        if position != self._position:
+            self._position = None
+            self._call(lib.pah_seek, position)
+            self._position = position
+
+
+class OpenDirectory(Descriptor):
+    """An opened directory."""
+
+    _closing = staticmethod(lib.pah_closedir)
+
+    def names(self) -> Iterator[str]:
         """
-        Give the descriptor back. Idempotent: what failed is not closed again.
+        Yield what is in it, once.
 
         Raises:
             HpssError: it failed.
         """
-        try:
-            # One that was interrupted has no number yet.
-            if len(self._opened) > 1 and self._session.usable:
-                self._session.retrying(self._close)
-        finally:
-            self._opened.clear()
-            slots, self._slots = self._slots, None
-            if slots is not None:
-                slots.append(None)
-
-    def release(self) -> None:
-        """Give the descriptor back, whatever is said: no byte depends on that."""
-        try:
-            self.close()
-        except HpssError as exc:
-            _log.info("a file was not closed: %s", exc)
-
-    def __del__(self) -> None:
-        self.release()
-
-    def _close(self) -> None:
-        try:
-            self._call(lib.pah_close)
-        except HpssError as exc:
-            if self._opened[0] != self._session.generation:
-                return
-            if exc.transient and exc.code not in _NOT_CLOSED:
-                raise HpssError(errno.EIO, str(exc)) from exc
-            raise
-
-    def _seek(self, position: int) -> None:
-        if position != self._position:
-            self._call(lib.pah_seek, position)
-            self._position = position
-
-    def _call(self, function: Callable[..., int], *args: object) -> int:
-        # Not known until it returned.
-        self._position = None
-        if not self._opened:
-            raise ValueError("the file is closed")
-        generation, fd = self._opened
-        result: list[int] = []
-        self._session.call_into(result, function, fd, *args, generation=generation)
-        return result[1]
+        name = ffi.new("char[]", _NAME_SIZE)
+        while self._call(lib.pah_readdir, name, _NAME_SIZE):
+            yield ffi.string(name).decode("utf-8", "replace")
 
 
 class Descriptors:
@@ -169,6 +205,15 @@ class Descriptors:
         # One for each that may still be opened. Not a semaphore, whose lock the
         # garbage collector may meet when it closes a file.
         self._slots: collections.deque[None] = collections.deque([None] * limit)
+
+    def open_directory(self, path: str) -> OpenDirectory:
+        """
+        Open a directory.
+
+        Raises:
+            HpssError: it failed, or too much is open.
+        """
+        return OpenDirectory(self._session, self._slots, lib.pah_opendir, path)
 
     def open(self, path: str, *, recall: bool = False) -> OpenFile:
         """
@@ -206,7 +251,7 @@ class Descriptors:
             self._slots,
             lib.pah_create,
             path,
-            _PREFERRED_MODE,
+            MODE,
             -1 if size is None else size,
             class_of_service or 0,
         )

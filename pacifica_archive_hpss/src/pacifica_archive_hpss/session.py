@@ -394,7 +394,8 @@ def _refused(exc: HpssError) -> AccessDenied | ArchiveUnavailable:
 
 def _error_in(error: Any) -> HpssError:  # noqa: ANN401 (cdata)
     def text(field: object) -> str:
-        return ffi.string(field).decode("ascii", "replace")
+        found: bytes = ffi.string(field)
+        return found.decode("ascii", "replace")
 
     return HpssError(
         error.code,

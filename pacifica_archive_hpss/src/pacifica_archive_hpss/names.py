@@ -1,0 +1,242 @@
+"""The names of an archive's files: given to them, and taken away."""
+
+from __future__ import annotations
+
+import enum
+import errno
+from typing import TYPE_CHECKING
+
+from pacifica_archive_core import CommitUnclear, FileExists, id2filename
+from pacifica_archive_hpss._hpss import ffi, lib
+from pacifica_archive_hpss.errors import NAME, SWITCH, HpssError, error_of
+from pacifica_archive_hpss.residency import RawStatus, bitfile_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pacifica_archive_core import FileError
+    from pacifica_archive_hpss.incoming import Sealed
+    from pacifica_archive_hpss.session import Session
+
+__all__ = ["Names"]
+
+#: How many directories to remember: some 10 MB of them.
+_LIMIT = 1 << 16
+_DIRECTORY_MODE = 0o755
+
+
+class _Outcome(enum.Enum):
+    """What a look tells of a switch that failed."""
+
+    DONE = enum.auto()
+    NOT_DONE = enum.auto()
+    #: The name is another file's.
+    TAKEN = enum.auto()
+    #: What should get the name is gone, and has not got it.
+    GONE = enum.auto()
+
+
+class Names:
+    """
+    The names below one prefix. Used by any number of threads.
+
+    Directories are made when a file needs them, and never removed: others may be
+    about to use them.
+
+    Args:
+        session: the login.
+        prefix: an HPSS path without a slash at its end; it must be there.
+    """
+
+    def __init__(self, session: Session, prefix: str) -> None:
+        self._session = session
+        self._prefix = prefix
+        #: Directories that this process has made or found.
+        self._known: set[str] = set()
+
+    def path(self, file_id: int) -> str:
+        """Return where the file of this id is or would be."""
+        return self._prefix + id2filename(file_id)
+
+    def look(self, path: str) -> RawStatus:
+        """
+        Return what HPSS says of a file: one call.
+
+        Raises:
+            HpssError: it failed.
+        """
+        status: RawStatus = ffi.new("pah_status *")
+        self._session.call(lib.pah_get_status, path, status, retry=True)
+        return status
+
+    def give(
+        self,
+        file_id: int,
+        file: Sealed,
+        *,
+        overwrite: bool,
+        special: Mapping[int, type[FileError]] = SWITCH,
+    ) -> None:
+        """
+        Make a sealed file the file of an id: the switch.
+
+        By a rename, which takes its old name away; or, if it may replace nothing, by
+        a link, whose EEXIST is the refusal (what a rename does to a target is not
+        public), and which leaves the old name to be removed.
+
+        Raises:
+            CommitUnclear: done, or not.
+            ArchiveError: any other says that the old state stands.
+        """
+        path = self.path(file_id)
+        with self._session.switches.under_way(path):
+            try:
+                self._switch(file_id, file, path, overwrite=overwrite)
+            except HpssError as exc:
+                raise error_of(exc, file_id, special) from exc
+
+    def take(self, file_id: int) -> None:
+        """
+        Remove the name of an id: one call.
+
+        Raises:
+            NoSuchFile: there is none.
+            CommitUnclear: done, or not.
+            ArchiveError: the store failed.
+        """
+        path = self.path(file_id)
+        with self._session.switches.under_way(path):
+            try:
+                self._session.call(lib.pah_unlink, path)
+            except HpssError as exc:
+                # Not tried again: by now it might be another's new file.
+                if exc.unclear and self._is_gone(file_id, path, exc):
+                    return
+                raise error_of(exc, file_id, NAME) from exc
+
+    def give_back(self, file_id: int, file: Sealed) -> None:
+        """
+        Remove the name of an id if it is this very file's.
+
+        Raises:
+            HpssError: it could not be seen or removed.
+        """
+        path = self.path(file_id)
+        with self._session.switches.under_way(path):
+            if _is(file, self._found(path)):
+                self._session.call(lib.pah_unlink, path)
+
+    def _switch(
+        self, file_id: int, file: Sealed, path: str, *, overwrite: bool
+    ) -> None:
+        function = lib.pah_rename if overwrite else lib.pah_link
+        made = tried = False
+        while True:
+            try:
+                self._session.call(function, file.path, path)
+            except HpssError as exc:
+                if exc.code == errno.ENOENT and not made:
+                    made = True
+                    self._make(path.rpartition("/")[0])
+                    continue
+                if not (exc.unclear or exc.code in {errno.ENOENT, errno.EEXIST}):
+                    raise
+                outcome = self._outcome(file_id, file, path, exc, overwrite=overwrite)
+                if outcome is _Outcome.DONE:
+                    return
+                if outcome is _Outcome.TAKEN:
+                    raise FileExists(file_id) from exc
+                # Surely not done, so that it may be done now; but not for ever.
+                if outcome is _Outcome.GONE or not exc.unclear or tried:
+                    raise
+                tried = True
+            else:
+                return
+
+    def _outcome(
+        self,
+        file_id: int,
+        file: Sealed,
+        path: str,
+        failure: HpssError,
+        *,
+        overwrite: bool,
+    ) -> _Outcome:
+        """
+        Look whether a switch that failed has been done all the same.
+
+        So it is when its reply was lost, also to the library, which then asks again
+        and finds its own work.
+        """
+        try:
+            source = self._found(file.path)
+            target = self._found(path)
+        except HpssError as exc:
+            raise CommitUnclear(file_id) from exc
+        if overwrite:
+            if source is not None:
+                return _Outcome.NOT_DONE
+            # Only the rename takes that name away, and a sweeper after a week.
+            if (failure.unclear and file.private) or _is(file, target):
+                return _Outcome.DONE
+            return _Outcome.GONE
+        if target is None:
+            return _Outcome.NOT_DONE if source is not None else _Outcome.GONE
+        if source is not None and bitfile_id(source) == bitfile_id(target):
+            return _Outcome.DONE
+        return _Outcome.TAKEN
+
+    def _found(self, path: str) -> RawStatus | None:
+        try:
+            return self.look(path)
+        except HpssError as exc:
+            if exc.code not in {errno.ENOENT, errno.ENOTDIR}:
+                raise
+            return None
+
+    def _is_gone(self, file_id: int, path: str, failure: HpssError) -> bool:
+        try:
+            return self._found(path) is None
+        except HpssError:
+            raise CommitUnclear(
+                file_id, "deleted, or not: look at its status"
+            ) from failure
+
+    def _make(self, directory: str) -> None:
+        """Make a directory and those above it, but for those that are known."""
+        names = directory.removeprefix(self._prefix).strip("/").split("/")
+        paths = [
+            self._prefix + "".join(f"/{name}" for name in names[: n + 1])
+            for n in range(len(names))
+            if names[n]
+        ]
+        try:
+            self._make_unknown(paths)
+        except HpssError as exc:
+            if exc.code != errno.ENOENT:
+                raise
+            # Somebody removed one that was known.
+            self._known.difference_update(paths)
+            self._make_unknown(paths)
+
+    def _make_unknown(self, paths: list[str]) -> None:
+        for path in paths:
+            if path in self._known:
+                continue
+            try:
+                self._session.call(lib.pah_mkdir, path, _DIRECTORY_MODE, retry=True)
+            except HpssError as exc:
+                if exc.code != errno.EEXIST:
+                    raise
+            if len(self._known) >= _LIMIT:
+                self._known.clear()
+            self._known.add(path)
+
+
+def _is(file: Sealed, found: RawStatus | None) -> bool:
+    """Whether what was found is this file, as far as that is known."""
+    if found is None:
+        return False
+    if file.bitfile is not None:
+        return bitfile_id(found) == file.bitfile
+    return (found.size, found.mtime_s) == (file.size, file.mtime_s)
