@@ -63,6 +63,7 @@ class RawStatus(Protocol):
     mtime_s: int
     ctime_s: int
     kind: int
+    class_of_service: int
     bitfile: RawBitfile
     levels: Sequence[RawLevel]
 

@@ -173,6 +173,15 @@ class Staging:
                 else:
                     yield file_id, answer
 
+    def state(self, file_id: int, path: str, raw: RawStatus) -> int:
+        """
+        Return what HPSS says of a file's recall: one of ``PAH_STAGE_...``.
+
+        Raises:
+            HpssError: as the session says.
+        """
+        return self._state(_wanted(file_id, path, raw))
+
     def _look(
         self, file_id: int, look: Callable[[int], tuple[str, RawStatus]]
     ) -> bool | ArchiveError | _Wanted:
@@ -190,7 +199,10 @@ class Staging:
         """Ask for files, which are in the order of the tapes; return the refusals."""
         with self._claiming(wanted) as mine:
             if self._session.build.has_batch:
-                return self._ask_in_batches(mine)
+                try:
+                    return self._ask_in_batches(mine)
+                except HpssError as exc:
+                    raise error_of(exc) from exc
             refusals: dict[str, ArchiveError] = {}
             for one in mine:
                 try:
