@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -16,15 +15,14 @@ from pacifica_archive_core import (
     SourceRefused,
     filename2id,
 )
-from pacifica_archive_hpss._hpss import ffi, lib
+from pacifica_archive_hpss._hpss import lib
 from pacifica_archive_hpss.descriptors import MODE
 from pacifica_archive_hpss.errors import SOURCE, SWITCH, HpssError, error_of
 from pacifica_archive_hpss.incoming import INCOMING, Sealed
-from pacifica_archive_hpss.residency import bitfile_id
+from pacifica_archive_hpss.names import lstat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from typing import Any
 
     from pacifica_archive_core import FileError
     from pacifica_archive_hpss.names import Names
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Source", "move", "source_at"]
 
-_log = logging.getLogger(__name__)
-
-_MOVED = "the source is being moved by another"
 _ADOPTION: Mapping[int, type[FileError]] = MappingProxyType(
     {**SWITCH, errno.ENOENT: SourceRefused}
 )
@@ -50,7 +45,6 @@ class Source:
 
 def source_at(
     session: Session,
-    names: Names,
     file_id: int,
     path: str,
     *,
@@ -65,7 +59,6 @@ def source_at(
 
     Args:
         session: the login.
-        names: of the archive.
         file_id: for messages.
         path: absolute, below one of ``roots``.
         roots: absolute HPSS paths.
@@ -80,24 +73,23 @@ def source_at(
     whole = f"{root}/{'/'.join(below)}"
     _ensure_foreign(file_id, whole, prefix)
     try:
-        found = None
-        for n in range(len(below)):
-            found = _lstat(session, f"{root}/{'/'.join(below[: n + 1])}")
-            wanted = lib.PAH_FILE if n == len(below) - 1 else lib.PAH_DIRECTORY
-            if found.kind != wanted:
-                raise SourceRefused(file_id, "the source is no regular file")
-        status = names.look(whole)
+        for n in range(1, len(below)):
+            above = lstat(session, f"{root}/{'/'.join(below[:n])}")
+            if above.kind == lib.PAH_SYMLINK:
+                raise SourceRefused(file_id, "the source is behind a symlink")
+        found = lstat(session, whole)
     except HpssError as exc:
         raise error_of(exc, file_id, SOURCE) from exc
-    if found is None or found.links != 1:
+    if found.kind != lib.PAH_FILE:
+        raise SourceRefused(file_id, "the source is no regular file")
+    if found.links != 1:
         raise SourceRefused(file_id, "the source has more names than one")
     return Source(
         sealed=Sealed(
             path=whole,
             private=False,
-            size=status.size,
-            mtime_s=status.mtime_s,
-            bitfile=bitfile_id(status),
+            size=found.size,
+            mtime_s=found.mtime_s,
         ),
         mode=found.mode,
     )
@@ -150,7 +142,7 @@ def _forget_source(
             names.give_back(file_id, source.sealed)
         except HpssError as failure:
             raise CommitUnclear(file_id) from failure
-        raise SourceRefused(file_id, _MOVED) from exc
+        raise SourceRefused(file_id, "the source is being moved by another") from exc
 
 
 def _split(file_id: int, path: str, roots: Sequence[str]) -> tuple[str, list[str]]:
@@ -182,9 +174,3 @@ def _ensure_foreign(file_id: int, path: str, prefix: str) -> None:
     except ValueError:
         return
     raise SourceRefused(file_id, "the source is the file of an id")
-
-
-def _lstat(session: Session, path: str) -> Any:  # noqa: ANN401 (pah_stat)
-    found = ffi.new("pah_stat *")
-    session.call(lib.pah_lstat, path, found, retry=True)
-    return found

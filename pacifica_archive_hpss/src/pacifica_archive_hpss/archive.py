@@ -194,9 +194,9 @@ class HpssArchive(Archive):
     Raises:
         ConfigError: the prefix is not there, or the process is logged in with other
             credentials.
-        AccessDenied, ArchiveUnavailable: the login or the store failed. A prefix
-            that cannot be written to is opened for reading.
-        RuntimeError: HPSS was used before this process was forked.
+        AccessDenied, ArchiveUnavailable: the login or the store failed, or HPSS was
+            used before this process was forked. A prefix that cannot be written to
+            is opened for reading.
     """
 
     options_class = HpssOptions
@@ -396,7 +396,6 @@ class HpssArchive(Archive):
         self._ensure_writable(file_id)
         found = source_at(
             self._session,
-            self._names,
             file_id,
             source,
             roots=self._adopt_roots,

@@ -17,7 +17,7 @@ from pacifica_archive_hpss._hpss import ffi, lib
 from pacifica_archive_hpss.descriptors import MODE
 from pacifica_archive_hpss.digests import set_digests
 from pacifica_archive_hpss.errors import HpssError
-from pacifica_archive_hpss.residency import bitfile_id, version_of
+from pacifica_archive_hpss.residency import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,14 +46,12 @@ class Sealed:
     Attributes:
         path: the name that it has.
         private: whether nobody but us takes that name away.
-        bitfile: the id of its bitfile, if it is known.
     """
 
     path: str
     private: bool
     size: int
     mtime_s: int
-    bitfile: str | None
 
 
 class IncomingFile:
@@ -140,11 +138,9 @@ class IncomingFile:
         call = self._session.call
         # After the close, which may set it to the time of the last write.
         call(lib.pah_utime, self.path, mtime_s, retry=True)
-        bitfile = None
         if digests:
             status = ffi.new("pah_status *")
             call(lib.pah_get_status, self.path, status, retry=True)
-            bitfile = bitfile_id(status)
             set_digests(self._session, self.path, file_id, version_of(status), digests)
         if not self._mode_sticks():
             call(lib.pah_chmod, self.path, MODE, retry=True)
@@ -153,7 +149,6 @@ class IncomingFile:
             private=True,
             size=self._size,
             mtime_s=mtime_s,
-            bitfile=bitfile,
         )
 
     def discard(self) -> None:

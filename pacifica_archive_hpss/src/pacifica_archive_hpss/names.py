@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import errno
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pacifica_archive_core import CommitUnclear, FileExists, id2filename
 from pacifica_archive_hpss._hpss import ffi, lib
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pacifica_archive_hpss.incoming import Sealed
     from pacifica_archive_hpss.session import Session
 
-__all__ = ["Names"]
+__all__ = ["Names", "lstat"]
 
 #: How many directories to remember: some 10 MB of them.
 _LIMIT = 1 << 16
@@ -116,14 +116,15 @@ class Names:
 
     def give_back(self, file_id: int, file: Sealed) -> None:
         """
-        Remove the name of an id if it is this very file's.
+        Remove the name of an id if it is this very file's, and not its only one.
 
         Raises:
             HpssError: it could not be seen or removed.
         """
         path = self.path(file_id)
         with self._session.switches.under_way(path):
-            if _is(file, self._found(path)):
+            found = lstat(self._session, path)
+            if found.links > 1 and _is(file, found):
                 self._session.call(lib.pah_unlink, path)
 
     def _switch(
@@ -179,6 +180,8 @@ class Names:
             # Only the rename takes that name away, and a sweeper after a week.
             if (failure.unclear and file.private) or _is(file, target):
                 return _Outcome.DONE
+            if failure.unclear:
+                raise CommitUnclear(file_id) from failure
             return _Outcome.GONE
         if target is None:
             return _Outcome.NOT_DONE if source is not None else _Outcome.GONE
@@ -233,10 +236,20 @@ class Names:
             self._known.add(path)
 
 
-def _is(file: Sealed, found: RawStatus | None) -> bool:
-    """Whether what was found is this file, as far as that is known."""
-    if found is None:
-        return False
-    if file.bitfile is not None:
-        return bitfile_id(found) == file.bitfile
-    return (found.size, found.mtime_s) == (file.size, file.mtime_s)
+def lstat(session: Session, path: str) -> Any:  # noqa: ANN401 (pah_stat)
+    """
+    Return what HPSS says of a name, which may be a symlink: one call.
+
+    Raises:
+        HpssError: it failed.
+    """
+    found = ffi.new("pah_stat *")
+    session.call(lib.pah_lstat, path, found, retry=True)
+    return found
+
+
+def _is(file: Sealed, found: Any) -> bool:  # noqa: ANN401 (pah_stat or pah_status)
+    """Whether what was found is like this file, which got its time from us."""
+    return found is not None and (
+        (found.size, found.mtime_s) == (file.size, file.mtime_s)
+    )

@@ -119,14 +119,14 @@ class Session:
         Return the session of this process, after logging in if need be.
 
         Raises:
-            RuntimeError: HPSS was used before this process was forked.
+            ArchiveUnavailable: HPSS does not answer, or was used before this process
+                was forked.
             ConfigError: this process is logged in with other credentials.
             AccessDenied: they are not accepted.
-            ArchiveUnavailable: HPSS does not answer.
         """
         if cls._owner not in {None, os.getpid()}:
-            raise RuntimeError(
-                "HPSS was logged in before the fork; open archives after it"
+            raise ArchiveUnavailable(
+                "HPSS was logged in before the fork: open archives after it"
             )
         cls._owner = os.getpid()
         with cls._lock:
