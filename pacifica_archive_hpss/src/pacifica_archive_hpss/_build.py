@@ -397,6 +397,9 @@ def _with_hpss(tools: Toolchain, work: Path, root: Path) -> Toolchain:
     """Return the tools with the first set of flags with which HPSS can be linked."""
     search = [f"-L{folder}" for folder in _library_folders(root)]
     search += [f"-Wl,-rpath,{folder}" for folder in _library_folders(root)]
+    # Also for what libhpss is linked with or opens by itself, such as its ways to log
+    # in: the newer kind of path counts for our module alone.
+    search += ["-Wl,--disable-new-dtags"]
     includes = [*_DEFINES, f"-I{root / 'include'}"]
     if told := _pkg_config(root):
         includes += told[0]

@@ -51,6 +51,9 @@ _Static_assert(HPSS_MAX_STORAGE_LEVELS == PAH_LEVELS, "levels of a hierarchy");
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define LEAST(one, other) ((one) < (other) ? (one) : (other))
 
+/* For what not every release needs. */
+#define OPTIONAL __attribute__((unused)) static
+
 /* Until 7.4 the API takes char * for what it does not change. */
 #define TEXT(constant) ((char *)(constant))
 
@@ -215,9 +218,8 @@ static void put_hex(char *target, size_t size, const void *bytes, size_t count)
         snprintf(target + 2 * each, 3, "%02x", ((const uint8_t *)bytes)[each]);
 }
 
-/* Its bytes as text would spell them. Releases in which no id is one do not need it. */
-__attribute__((unused)) static void get_uuid(const hpss_uuid_t *uuid,
-                                             uint8_t bytes[16])
+/* Give its bytes as text would spell them. */
+OPTIONAL void get_uuid(const hpss_uuid_t *uuid, uint8_t bytes[16])
 {
     bytes[0] = (uint8_t)(uuid->time_low >> 24);
     bytes[1] = (uint8_t)(uuid->time_low >> 16);
@@ -734,7 +736,7 @@ int32_t pah_resolve(const char *host, const char *port, pah_callback *callback,
     return 0;
 }
 
-static int32_t state_of_stage(int32_t status)
+OPTIONAL int32_t state_of_stage(int32_t status)
 {
     if (status == HPSS_STAGE_STATUS_QUEUED)
         return PAH_STAGE_QUEUED;
@@ -747,7 +749,7 @@ static int32_t state_of_stage(int32_t status)
 }
 
 /* Take back a handle that pah_get_status gave. */
-static int get_handle(const pah_bitfile *bitfile, bitfile_handle *handle)
+OPTIONAL int get_handle(const pah_bitfile *bitfile, bitfile_handle *handle)
 {
     if (bitfile->handle_size != sizeof(*handle))
         return 0;
