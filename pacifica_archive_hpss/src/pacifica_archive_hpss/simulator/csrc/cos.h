@@ -8,6 +8,8 @@
 
 #include "hpss_api.h"
 
+#pragma GCC visibility push(hidden)
+
 /* With the lock: NULL if there is no such class. */
 const sim_class *cos_class(const sim_world *world, uint32_t id);
 /*
@@ -18,5 +20,7 @@ int cos_choose(const sim_world *world, const hpss_cos_hints_t *hints,
                const hpss_cos_priorities_t *priorities, uint32_t *id);
 /* With the lock: hints_out of hpss_Open (fact 8.7); out may be NULL. */
 void cos_fill_hints(const sim_world *world, const sim_file *file, hpss_cos_hints_t *out);
+
+#pragma GCC visibility pop
 
 #endif

@@ -79,6 +79,7 @@ typedef struct {
     uint32_t level;   /* the tape level it is read from */
     uint64_t file_id; /* so that a reused index is not taken for it */
     uint64_t wanted;  /* that many bytes of data from the file's beginning */
+    uint64_t moved;   /* bytes that go over the drive for it */
     uint64_t order;   /* in which they came; never used twice */
     uint64_t batch;   /* order of the batch's first; 0: none */
     uint8_t request_id[16];
@@ -90,7 +91,7 @@ typedef struct {
 
 /* A PVList that was given to a caller, who frees it; see xattr.c. */
 typedef struct {
-    uint64_t address; /* 0: free */
+    uint64_t address;
     uint64_t cookie;
     int32_t pid;
     int32_t spare;
@@ -108,12 +109,14 @@ typedef struct {
     uint64_t next_order;
     double next_due;        /* simulated second of the next event */
     uint32_t pvlists_used;  /* all behind it are free */
-    uint32_t spare;
+    uint32_t pvlists_kept;  /* when they were last looked through */
     sim_pvlist pvlists[SIM_PVLISTS];
 } sim_tape;
 
 struct sim_state;
 /* xattr.c, with the lock: PVLists given to callers that are alive and not yet freed. */
+#pragma GCC visibility push(hidden)
 long xattr_pvlists(struct sim_state *state);
+#pragma GCC visibility pop
 
 #endif
