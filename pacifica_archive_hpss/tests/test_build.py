@@ -417,7 +417,9 @@ def ended(
     """Return the outcome of the unkind program, which the sanitizer watched."""
     work = tmp_path_factory.mktemp("unkind")
     tools = _build.find_toolchain(roots.root())
-    tools.compile_flags.extend(("-fsanitize=address", f"-I{SOURCES}"))
+    tools.compile_flags.extend(
+        ("-fsanitize=address,undefined", "-fno-sanitize-recover", f"-I{SOURCES}")
+    )
     shim = _build.compile_shim(tools, work / "shim.o", strict=True)
     compile_c("-c", write_stubs(work / "stubs.c", names), "-o", work / "stubs.o")
     compile_c(

@@ -296,8 +296,11 @@ static int64_t finish(int64_t rc, pah_error *error)
 
         error->hpss_errno = (int32_t)last.hpss_errno;
         if (error->hpss_errno != 0) {
+            /* It takes minus the number, however that was told. */
             put_text(error->name, sizeof(error->name),
-                     hpss_ErrnoName(-abs(error->hpss_errno)), SIZE_MAX);
+                     hpss_ErrnoName(error->hpss_errno < 0 ? error->hpss_errno
+                                                          : -error->hpss_errno),
+                     SIZE_MAX);
             get_request_id(last.requestId, error->request_id,
                            sizeof(error->request_id));
         }
