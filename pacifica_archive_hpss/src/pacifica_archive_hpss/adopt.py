@@ -18,8 +18,8 @@ from pacifica_archive_core import (
 from pacifica_archive_hpss._hpss import lib
 from pacifica_archive_hpss.descriptors import MODE
 from pacifica_archive_hpss.errors import SOURCE, SWITCH, HpssError, error_of
-from pacifica_archive_hpss.incoming import INCOMING, Sealed
-from pacifica_archive_hpss.names import lstat
+from pacifica_archive_hpss.incoming import Sealed
+from pacifica_archive_hpss.names import INCOMING, lstat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

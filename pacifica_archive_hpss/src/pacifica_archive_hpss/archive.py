@@ -233,7 +233,7 @@ class HpssArchive(Archive):
             self._ensure_directory()
             try:
                 self._incoming.make()
-                self._incoming.sweep()
+                self._incoming.sweep(self._names)
             except HpssError as exc:
                 if exc.code not in _READ_ONLY:
                     raise

@@ -13,24 +13,25 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from pacifica_archive_core import CommitUnclear
 from pacifica_archive_hpss._hpss import ffi, lib
 from pacifica_archive_hpss.descriptors import MODE
 from pacifica_archive_hpss.digests import set_digests
 from pacifica_archive_hpss.errors import HpssError
+from pacifica_archive_hpss.names import INCOMING
 from pacifica_archive_hpss.residency import version_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pacifica_archive_hpss.descriptors import Descriptors
+    from pacifica_archive_hpss.names import Names
     from pacifica_archive_hpss.session import Session
 
-__all__ = ["INCOMING", "Incoming", "IncomingFile", "Sealed"]
+__all__ = ["Incoming", "IncomingFile", "Sealed"]
 
 _log = logging.getLogger(__name__)
 
-#: The directory in the prefix that holds the files that are being stored.
-INCOMING = ".incoming"
 _DIRECTORY_MODE = 0o755
 _NAME = re.compile(r"[0-9a-f]{32}")
 _NS_PER_S = 10**9
@@ -274,16 +275,21 @@ class Incoming:
         self.make()
         return self._create(size)
 
-    def sweep(self) -> None:
+    def sweep(self, names: Names) -> None:
         """Remove what dead writers left; what cannot be removed is left."""
         try:
-            names = self._names()
+            found = self._names()
         except HpssError as exc:
             _log.info("leftovers cannot be listed: %s", exc)
             return
-        for name in filter(_NAME.fullmatch, names):
+        for name in found:
             try:
-                self._remove_if_dead(name)
+                if _NAME.fullmatch(name):
+                    self._remove_if_dead(name)
+                else:
+                    names.restore(name)
+            except CommitUnclear as exc:
+                _log.warning("%s was not put back: %s", name, exc.__cause__)
             except HpssError as exc:
                 if exc.code != errno.ENOENT:
                     _log.info("leftover %s cannot be swept: %s", name, exc)

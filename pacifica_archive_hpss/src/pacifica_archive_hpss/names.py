@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
+import re
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from pacifica_archive_core import CommitUnclear, FileExists, id2filename
@@ -18,11 +21,18 @@ if TYPE_CHECKING:
     from pacifica_archive_hpss.incoming import Sealed
     from pacifica_archive_hpss.session import Session
 
-__all__ = ["Names", "lstat"]
+__all__ = ["INCOMING", "Names", "lstat"]
+
+#: The directory in the prefix that holds the files that are being stored.
+INCOMING = ".incoming"
 
 #: How many directories to remember: some 10 MB of them.
 _LIMIT = 1 << 16
 _DIRECTORY_MODE = 0o755
+#: A file that was put aside: its new name has the id of its old one.
+_ASIDE = re.compile(r"[0-9a-f]{32}\.(0|[1-9a-f][0-9a-f]{0,15})")
+#: How often a file is put aside for the sake of one commit.
+_ROUNDS = 10
 
 
 class _Outcome(enum.Enum):
@@ -95,6 +105,23 @@ class Names:
             except HpssError as exc:
                 raise error_of(exc, file_id, special) from exc
 
+    def restore(self, name: str) -> None:
+        """
+        Give a file that was put aside its name back, unless there is a newer one.
+
+        Args:
+            name: the last part of its name.
+
+        Raises:
+            CommitUnclear: it may still be aside.
+        """
+        if match := _ASIDE.fullmatch(name):
+            file_id = int(match[1], 16)
+            aside = f"{self._prefix}/{INCOMING}/{name}"
+            path = self.path(file_id)
+            with self._session.switches.under_way(path):
+                self._put_back(file_id, aside, path)
+
     def take(self, file_id: int) -> None:
         """
         Remove the name of an id: one call.
@@ -147,12 +174,66 @@ class Names:
                     return
                 if outcome is _Outcome.TAKEN:
                     raise FileExists(file_id) from exc
+                if overwrite and exc.code == errno.EEXIST:
+                    self._replace(file_id, file, path)
+                    return
                 # Surely not done, so that it may be done now; but not for ever.
                 if outcome is _Outcome.GONE or not exc.unclear or tried:
                     raise
                 tried = True
             else:
                 return
+
+    def _replace(self, file_id: int, file: Sealed, path: str) -> None:
+        """
+        Put a file in the place of another where a rename refuses to.
+
+        For a moment the id has none; who dies then leaves the old one to ``restore``.
+        """
+        aside = f"{self._prefix}/{INCOMING}/{uuid.uuid4().hex}.{file_id:x}"
+        for _ in range(_ROUNDS):
+            try:
+                with contextlib.suppress(HpssError):
+                    # If it did not work, what follows will not either.
+                    self._session.call(lib.pah_rename, path, aside)
+                done = self._takes_place(file_id, file, path)
+            except BaseException:
+                self._put_back(file_id, aside, path)
+                raise
+            if done:
+                with contextlib.suppress(HpssError):
+                    # Else the next archive that is opened removes it.
+                    self._session.call(lib.pah_unlink, aside, retry=True)
+                return
+            # Others were faster: theirs is newer than what is aside.
+            self._put_back(file_id, aside, path)
+        raise HpssError(errno.EBUSY, "others replace the same file")
+
+    def _takes_place(self, file_id: int, file: Sealed, path: str) -> bool:
+        try:
+            self._session.call(lib.pah_rename, file.path, path)
+        except HpssError as exc:
+            if exc.code == errno.EEXIST:
+                return False
+            if not exc.unclear:
+                raise
+            outcome = self._outcome(file_id, file, path, exc, overwrite=True)
+            if outcome is not _Outcome.DONE:
+                raise
+        return True
+
+    def _put_back(self, file_id: int, aside: str, path: str) -> None:
+        """Give a name back to the file that was put aside, or remove that."""
+        try:
+            try:
+                self._session.call(lib.pah_link, aside, path)
+            except HpssError as exc:
+                if exc.code != errno.EEXIST:
+                    raise
+            self._session.call(lib.pah_unlink, aside, retry=True)
+        except HpssError as exc:
+            if exc.code != errno.ENOENT:
+                raise CommitUnclear(file_id) from exc
 
     def _outcome(
         self,
