@@ -11,11 +11,18 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build import build
 from setuptools.command.build_ext import build_ext
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
 
 from pacifica_archive_hpss import _build
+
+
+class BindingFirst(build):
+    """Compile before files are copied: pip shows all that was said before a failure."""
+
+    sub_commands = [("build_ext", None), ("build_py", None)]  # noqa: RUF012 (theirs)
 
 
 class BuildBinding(build_ext):
@@ -38,5 +45,5 @@ setup(
             depends=["src/pacifica_archive_hpss/_cdef.h"],
         )
     ],
-    cmdclass={"build_ext": BuildBinding},
+    cmdclass={"build": BindingFirst, "build_ext": BuildBinding},
 )
