@@ -15,6 +15,10 @@
 #ifndef SIM_H
 #define SIM_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
 #include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,7 +30,9 @@
 
 #include "tape.h"
 
-/* Only the API is exported: a host's symbols and ours must not meet. */
+/* Only the API is exported: two copies of the library in one process must not meet. */
+#pragma GCC visibility push(hidden)
+
 #define SIM_MAGIC 0x48505353u
 #define SIM_LAYOUT 1u
 #define SIM_FILES (1u << 17)
@@ -43,6 +49,8 @@
 #define SIM_PATH 1024u
 #define SIM_JOURNAL (4u << 20)
 #define SIM_NONE UINT32_MAX
+/* The user that a process is after its login; guess. */
+#define SIM_UID 3001u
 /* errno after every call: fact 2.1, errno is not a channel; here it is a lie. */
 #define SIM_DECOY 54
 
@@ -106,6 +114,8 @@
     X(Opendir, hpss_Opendir, CORE)                              \
     X(Readdir, hpss_Readdir, CORE)                              \
     X(Closedir, hpss_Closedir, CORE)                            \
+    X(RequestIDtoString, hpss_RequestIDtoString, PURE)          \
+    X(Getenv, hpss_Getenv, PURE)                                \
     X(UserAttrSetAttrs, hpss_UserAttrSetAttrs, CORE)            \
     X(UserAttrGetAttrs, hpss_UserAttrGetAttrs, CORE)            \
     X(UserAttrListAttrs, hpss_UserAttrListAttrs, CORE)          \
@@ -113,6 +123,7 @@
     X(ChompXMLHeader, hpss_ChompXMLHeader, PURE)                \
     X(net_getaddrinfo, hpss_net_getaddrinfo, PURE)              \
     X(ConvertTimeToPosixTime, API_ConvertTimeToPosixTime, PURE) \
+    X(ConvertModeToPosixMode, API_ConvertModeToPosixMode, PURE) \
     X(FileGetAttributes, hpss_FileGetAttributes, CORE)          \
     X(FileGetXAttributes, hpss_FileGetXAttributes, CORE)        \
     X(Stage, hpss_Stage, CORE)                                  \
@@ -143,8 +154,11 @@ enum sim_function { SIM_FUNCTIONS(SIM_X) SIM_FUNCTION_COUNT };
  *  open_sets_umask 0: the umask is not applied   down 1: nobody answers
  *  full 1: no space   expired 1: the login is no longer taken
  *  read_error_at, write_error_at: byte of every file where EIO, ENOSPC begins (-1: off)
+ *  close_frees 0: a hpss_Close that fails leaves the descriptor open (which: a guess)
+ *  library_retries 1: EBUSY comes after the retries of api_config_t only (fact 2.6)
  *  io_ms, io_rate: cost of each transfer, and bytes a second (0: no limit)
- *  drives, mount_s, seek_s (end to end), rate (bytes/s), tor: the tape world
+ *  drives, mount_s, seek_s (end to end), rate (bytes/s), tor, cartridge_files (where
+ *  migrate begins the next cartridge, and how many positions are end to end): tapes
  */
 #define SIM_KNOBS(X)        \
     X(prelogin, 0)          \
@@ -163,13 +177,16 @@ enum sim_function { SIM_FUNCTIONS(SIM_X) SIM_FUNCTION_COUNT };
     X(mount_s, 2)           \
     X(seek_s, 2)            \
     X(rate, 400e6)          \
+    X(cartridge_files, 100) \
     X(ping_skew_s, 0)       \
     X(fds, 64)              \
     X(default_cos, 1)       \
     X(read_error_at, -1)    \
     X(write_error_at, -1)   \
     X(io_ms, 0)             \
-    X(io_rate, 0)
+    X(close_frees, 1)       \
+    X(io_rate, 0)           \
+    X(library_retries, 0)
 
 #define SIM_X(name, value) SIM_KNOB_##name,
 enum sim_knob_name { SIM_KNOBS(SIM_X) SIM_KNOB_COUNT };
@@ -258,7 +275,6 @@ typedef struct {
 typedef struct {
     atomic_ullong calls[SIM_FUNCTION_COUNT];
     atomic_ullong core, mover, local;
-    atomic_llong pvlists;          /* given and not freed */
     atomic_ullong logins, duplicate_stages, monitor_red, gated;
     atomic_uint batch_count;
     uint32_t batches[SIM_BATCHES]; /* files of each batch call, with the lock */
@@ -303,6 +319,8 @@ typedef struct sim_state {
     sim_world *world;
     int fd;                 /* of STATE/tables, our own open file description */
     int data_fd;            /* of STATE/data */
+    uint64_t *doomed;       /* files whose bytes go at the next sim_unlock */
+    size_t doomed_count, doomed_size;
     pthread_mutex_t mutex;
     char directory[PATH_MAX];
 } sim_state;
@@ -326,6 +344,20 @@ static inline double sim_knob(const sim_world *world, enum sim_knob_name name)
     return atomic_load_explicit(&world->knobs[name], memory_order_relaxed);
 }
 
+#define SIM_TOUCH(state, lvalue) sim_touch(state, &(lvalue), sizeof(lvalue))
+/* A slot for this process, which is freed when it dies. With the lock; -EAGAIN: none. */
+int sim_process_begin(sim_state *state, uint32_t *process);
+void sim_process_end(sim_state *state, uint32_t process);
+/* This process has the file open from now on, and no more. With the lock. */
+int sim_open_begin(sim_state *state, uint32_t process, uint32_t file, uint32_t *open);
+void sim_open_end(sim_state *state, uint32_t open);
+/* STATE/data/<id><suffix>. */
+void sim_data_name(char name[static 32], uint64_t id, const char *suffix);
+/* A new object; SIM_NONE: the tables are full. With the lock. */
+uint32_t sim_file_new(sim_state *state, uint32_t kind, uint32_t mode);
+/* Frees it if it has neither names nor opens. With the lock. */
+void sim_file_drop(sim_state *state, uint32_t file);
+
 /* clock.c: simulated seconds since 1970, with the lock. */
 double sim_now(const sim_world *world);
 uint32_t sim_now_s(const sim_world *world);
@@ -334,6 +366,15 @@ void sim_advance(sim_state *state, double seconds);
 /* Sleeps 1 ms: the poll of all that blocks. Without the lock. */
 void sim_pause(void);
 void sim_sleep(double seconds);
+
+/* text.c: a growing text, the answer of a command. */
+typedef struct {
+    char *bytes;
+    size_t used, size;
+} sim_text;
+void sim_print(sim_text *text, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+void sim_print_quoted(sim_text *text, const char *value); /* a JSON string */
 
 /* An open file of this process. */
 typedef struct {
@@ -348,7 +389,7 @@ typedef struct {
     uint64_t offset;
     char path[SIM_PATH];
     char *names;          /* a directory's snapshot, see Readdir */
-    size_t names_size, names_next;
+    size_t names_size, names_room, names_next;
 } sim_descriptor;
 
 /*
@@ -370,20 +411,49 @@ typedef struct {
 typedef struct {
     sim_state *state;
     enum sim_function function;
-    const char *path;
+    const char *path, *other;
     sim_descriptor *descriptor;
     int after;             /* what sim_leave answers instead; 0: the result */
     bool kill_after;
     bool halve;            /* rule "short" */
+    bool drop;             /* rule "drop": the connection is gone */
     bool entered;
     uint32_t request;      /* number of this call: its request id */
     int hpss_code;         /* an HPSS-only code to be told; 0: translate */
 } sim_call;
 
 int sim_enter(sim_call *call, enum sim_function function, const char *path);
+/* For calls with two paths: rules look at both. */
+int sim_enter_two(sim_call *call, enum sim_function function, const char *path,
+                  const char *other);
 /* The same for a call with a descriptor: -EBADF, -ESTALE; two threads: a violation. */
 int sim_enter_fd(sim_call *call, enum sim_function function, int fd);
 int64_t sim_leave(sim_call *call, int64_t rc);
+/* rules.c: 0, or a negative code; fills after, kill_after, halve. Without the lock. */
+int sim_apply_rules(sim_call *call);
+/* For bytes offset..offset + *length: shortens length, or is a negative code. */
+int sim_apply_byte_rules(sim_call *call, uint64_t offset, size_t *length);
+int sim_rule_add(sim_state *state, const char *text, sim_text *answer);
+void sim_rules_clear(sim_state *state);
+void sim_rules_json(sim_state *state, sim_text *text);
+void sim_counters_json(sim_state *state, bool reset, sim_text *text);
+/* io.c: the descriptor, marked as in use by this thread; or a negative code. */
+int sim_take_descriptor(sim_call *call, int fd);
+void sim_give_back_descriptor(sim_descriptor *descriptor);
+/* Closes all: the table is as in a new process. */
+void sim_reset_descriptors(sim_state *state);
+/* Of this thread. */
+typedef struct {
+    uint32_t uid;
+    uint32_t umask;
+} sim_thread;
+sim_thread *sim_this_thread(void);
+/* What EBUSY costs with api_config_t as it is, in seconds (fact 2.6). */
+double sim_busy_delay(void);
+/* The process's slot in the state. */
+uint32_t sim_this_process(void);
+/* want: bits 4, 2, 1 as in a mode. Checks no more than mode bits (fact 8.15). */
+bool sim_permitted(const sim_file *file, unsigned want);
 /* login.c: is this process logged in (and not forked)? */
 bool sim_logged_in(void);
 /* A rule of the API was broken; strict: abort. Without the lock. */
@@ -404,6 +474,28 @@ enum { SIM_FOLLOW = 1 /* a symbolic link at the end */ };
 /* 0 or -errno (ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG, EINVAL); entry: SIM_NONE for "/". */
 int sim_find(sim_state *state, const char *path, unsigned flags, uint32_t *file,
              uint32_t *entry);
+/*
+ * As sim_find, but the last component may be missing: then file is SIM_NONE and 0 the
+ * result. parent: the directory; name: "" for "/" and for paths that end in "..".
+ */
+typedef struct {
+    uint32_t parent, file, entry;
+    char name[SIM_NAME];
+} sim_place;
+int sim_locate(sim_state *state, const char *path, unsigned flags, sim_place *place);
+/* A name for a file; its links are counted. -ENOSPC: the tables are full. */
+int sim_name_add(sim_state *state, uint32_t parent, const char *name, uint32_t file,
+                 bool hard_link);
+/* Takes a name away; the file goes if it was the last and nobody has it open. */
+void sim_name_remove(sim_state *state, uint32_t entry);
+/* A new object at a place that is free. */
+int sim_make(sim_state *state, const sim_place *place, uint32_t kind, uint32_t mode,
+             uint32_t *file);
+/* What hpss_Link and hpss_Symlink do. */
+int sim_link_names(sim_state *state, const char *old, const char *new);
+int sim_symlink(sim_state *state, const char *contents, const char *path);
+/* Of a path with its directories above, made if missing. */
+int sim_make_parents(sim_state *state, const char *path);
 /* A whole path of an entry, for ls and messages. */
 void sim_path_of(const sim_world *world, uint32_t entry, char path[static SIM_PATH]);
 /* Calls visit for each file (kind SIM_FILE) at or below path; stops at the first < 0. */
@@ -417,21 +509,21 @@ static inline sim_file *sim_file_at(sim_state *state, uint32_t file)
 sim_file *sim_file_with_id(sim_state *state, uint32_t file, uint64_t id);
 /* Bytes of the file that are no holes. */
 uint64_t sim_data_bytes(const sim_file *file);
+/* There is data now; the extents are changed, size is not. io.c, with the lock. */
+void sim_extent_add(sim_file *file, uint64_t offset, uint64_t length);
+/* size and extents end there. */
+void sim_cut(sim_file *file, uint64_t size);
+/* What hpss_Fopen and its like are made of; call is that of the stream's function. */
+int sim_open(sim_call *call, const char *path, int oflag, uint32_t mode,
+             const void *hints, const void *priorities, void *hints_out);
+int64_t sim_read(sim_call *call, void *buffer, size_t size);
+int64_t sim_write(sim_call *call, const void *buffer, size_t size);
+int sim_close(sim_call *call);
 /* Of those, the ones below offset. */
 uint64_t sim_data_before(const sim_file *file, uint64_t offset);
 
 /* attributes.c, with the lock: JSON object of the user-defined attributes. */
-typedef struct sim_text sim_text;
 void sim_attributes_json(sim_state *state, const sim_file *file, sim_text *text);
-
-/* text.c: a growing text, the answer of a command. */
-struct sim_text {
-    char *bytes;
-    size_t used, size;
-};
-void sim_print(sim_text *text, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
-void sim_print_quoted(sim_text *text, const char *value); /* a JSON string */
 
 /*
  * The tape world (tape.c).
@@ -477,5 +569,7 @@ void tape_reset_mounts(sim_state *state);
  * and a message.
  */
 int tape_control(sim_state *state, int argc, const char *const *argv, sim_text *answer);
+
+#pragma GCC visibility pop
 
 #endif
