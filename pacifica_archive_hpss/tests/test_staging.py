@@ -1,0 +1,448 @@
+"""Asking for recalls: once each, in the order of the tapes, without waiting."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tapes import DATA, Tapes, tapes
+
+from pacifica_archive_core import (
+    ArchiveError,
+    ArchiveUnavailable,
+    FileDamaged,
+    InvalidFileId,
+    NoSuchFile,
+    NotSupported,
+)
+from pacifica_archive_hpss.session import build
+from pacifica_archive_hpss.staging import request_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(60)
+
+TAPE_ONLY, TAPE_COS = 7, 4
+HAS_BATCH = build().has_batch
+needs_batch = pytest.mark.skipif(not HAS_BATCH, reason="lacks batches of stages")
+#: Where a listener would be; HPSS would speak to it, the simulator does not.
+ADDRESS = "127.0.0.1:9"
+
+
+@pytest.fixture
+def store() -> Iterator[Tapes]:
+    with tapes() as store:
+        yield store
+
+
+@pytest.fixture(scope="module")
+def many() -> Iterator[tuple[Tapes, list[int], list[Any]]]:
+    """Ask for 500 files, scattered over 10 cartridges; return them and the answers."""
+    with tapes(callback_address=ADDRESS) as store:
+        ids = store.scattered(500, cartridges=10)
+        store.simulator.counters(reset=True)
+        yield store, ids, list(store.archive.stage_many(ids))
+
+
+# --- 500 files on 10 cartridges, in this order
+
+
+def test_500_files_are_on_10_cartridges(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    store, ids, _ = many
+
+    assert 10 == len(store.cartridges(*ids))
+
+
+def test_neighbours_among_them_are_on_different_cartridges(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    """Else the order of the ids would be that of the tapes."""
+    store, ids, _ = many
+    labels = [next(iter(store.cartridges(file_id))) for file_id in ids]
+    changes = sum(one != other for one, other in itertools.pairwise(labels))
+
+    assert changes > 400
+
+
+def test_500_files_are_asked_for(many: tuple[Tapes, list[int], list[Any]]) -> None:
+    _, ids, answers = many
+
+    assert [(file_id, False) for file_id in ids] == answers
+
+
+@needs_batch
+def test_500_files_are_asked_for_in_batches_of_100(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    store, _, _ = many
+
+    assert [100] * 5 == store.simulator.counters()["batches"]
+
+
+def test_500_files_asked_for_again_are_not_submitted_again(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    store, ids, answers = many
+    before = store.submissions()
+    again = list(store.archive.stage_many(ids))
+
+    assert (before, answers) == (store.submissions(), again)
+
+
+def test_one_of_500_files_asked_for_alone_is_not_submitted_again(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    store, ids, _ = many
+    before = store.submissions()
+
+    assert (False, before) == (store.archive.stage(ids[17]), store.submissions())
+
+
+def test_500_files_have_no_request_id_in_common(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    """One constant id lets HPSS stage one file at a time."""
+    store, _, _ = many
+    counters = store.simulator.counters()
+
+    assert (0, 0) == (counters["gated"], counters["duplicate_stages"])
+
+
+def test_no_callback_is_null_when_an_address_is_given(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    store, _, _ = many
+
+    assert 0 == store.simulator.counters()["monitor_red"]
+
+
+def test_each_of_10_cartridges_is_mounted_once(
+    many: tuple[Tapes, list[int], list[Any]],
+) -> None:
+    store, ids, _ = many
+    store.simulator.settle()
+    mounts = store.simulator.counters()["mounts"]
+
+    assert dict.fromkeys(store.cartridges(*ids), 1) == mounts
+
+
+def test_500_files_come_to_disk(many: tuple[Tapes, list[int], list[Any]]) -> None:
+    store, ids, _ = many
+    store.simulator.settle()
+
+    assert [(file_id, True) for file_id in ids] == list(store.archive.stage_many(ids))
+
+
+# --- one file
+
+
+def test_the_first_stage_says_that_it_was_asked_for(store: Tapes) -> None:
+    store.offline(1)
+
+    assert (False, 1) == (store.archive.stage(1), store.submissions())
+
+
+def test_a_second_stage_submits_nothing(store: Tapes) -> None:
+    store.offline(1)
+    store.simulator.speed(0)
+    store.archive.stage(1)
+    answer = store.archive.stage(1)
+
+    assert (False, 1) == (answer, store.submissions())
+
+
+def test_files_asked_for_alone_are_not_submitted_again_among_many(store: Tapes) -> None:
+    ids = [1, 2, 3]
+    store.offline(*ids)
+    store.simulator.speed(0)
+    for file_id in ids:
+        store.archive.stage(file_id)
+    before = store.submissions()
+    list(store.archive.stage_many(ids))
+
+    assert before == store.submissions()
+
+
+def test_only_what_is_not_asked_for_is_submitted(store: Tapes) -> None:
+    store.offline(1, 2, 3)
+    store.simulator.speed(0)
+    store.archive.stage(2)
+    before = store.submissions()
+    list(store.archive.stage_many([1, 2, 3]))
+    expected = 1 if HAS_BATCH else 2
+    duplicates = store.simulator.counters()["duplicate_stages"]
+
+    assert (expected, 0) == (store.submissions() - before, duplicates)
+
+
+def test_another_archive_submits_nothing_again(store: Tapes) -> None:
+    store.offline(1)
+    store.simulator.speed(0)
+    store.archive.stage(1)
+    with store.another() as archive:
+        archive.stage(1)
+
+    assert 1 == store.submissions()
+
+
+def test_a_file_that_was_purged_again_is_asked_for_again(store: Tapes) -> None:
+    store.offline(1)
+    store.archive.stage(1)
+    store.simulator.settle()
+    store.simulator.purge(store.path(1))
+    store.archive.stage(1)
+
+    assert 2 == store.submissions()
+
+
+def test_stage_opens_no_file(store: Tapes) -> None:
+    """A close of a file that is being staged may wait for that."""
+    store.offline(1)
+    store.archive.stage(1)
+    list(store.archive.stage_many([1]))
+
+    assert "Open" not in store.calls()
+
+
+def test_threads_that_ask_for_one_file_submit_it_once(store: Tapes) -> None:
+    store.offline(1)
+    store.simulator.speed(0)
+    barrier = threading.Barrier(8)
+
+    def ask() -> None:
+        barrier.wait()
+        store.archive.stage(1)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert 1 == store.submissions()
+
+
+def test_a_failed_submission_is_not_sent_again(store: Tapes) -> None:
+    store.offline(1)
+    store.simulator.rule("StageCallBack:*:-EBUSY")
+    with pytest.raises(ArchiveUnavailable):
+        store.archive.stage(1)
+
+    assert 1 == store.submissions()
+
+
+@needs_batch
+def test_a_failed_batch_is_not_sent_again(store: Tapes) -> None:
+    store.offline(1, 2)
+    store.simulator.rule("StageBatchCallBack:*:-EBUSY")
+    with pytest.raises(ArchiveUnavailable):
+        list(store.archive.stage_many([1, 2]))
+
+    assert 1 == store.submissions()
+
+
+def test_without_an_address_monitors_turn_red(store: Tapes) -> None:
+    """So that the test above does not hold for nothing."""
+    store.offline(1)
+    store.archive.stage(1)
+
+    assert 1 == store.simulator.counters()["monitor_red"]
+
+
+def test_one_file_is_asked_for_with_the_address() -> None:
+    with tapes(callback_address=ADDRESS) as store:
+        store.offline(1)
+        store.archive.stage(1)
+        counters = store.simulator.counters()
+
+    assert (1, 0) == (counters["calls"]["hpss_StageCallBack"], counters["monitor_red"])
+
+
+# --- what cannot be recalled
+
+
+def test_a_tape_only_class_is_not_staged(store: Tapes) -> None:
+    store.put(TAPE_ONLY, cos=TAPE_COS)
+    with pytest.raises(NotSupported, match="recall"):
+        store.archive.stage(TAPE_ONLY)
+
+    assert 0 == store.submissions()
+
+
+def test_a_lost_file_is_not_staged(store: Tapes) -> None:
+    store.offline(1)
+    store.simulator.lose(store.path(1))
+    with pytest.raises(FileDamaged):
+        store.archive.stage(1)
+
+    assert 0 == store.submissions()
+
+
+def test_a_file_on_a_dead_cartridge_is_not_staged(store: Tapes) -> None:
+    store.offline(1)
+    (label,) = store.cartridges(1)
+    store.simulator.dead(label)
+
+    with pytest.raises(FileDamaged):
+        store.archive.stage(1)
+
+
+def test_many_are_answered_one_by_one(store: Tapes) -> None:
+    store.offline(1, 2, 3)
+    store.put(4)
+    store.put(TAPE_ONLY, cos=TAPE_COS)
+    store.simulator.lose(store.path(3))
+    ids: list[Any] = [2, 99, 3, True, 1, 4, TAPE_ONLY, 2, -1]
+    expected = [
+        (2, False),
+        (99, NoSuchFile),
+        (3, FileDamaged),
+        (True, InvalidFileId),
+        (1, False),
+        (4, True),
+        (TAPE_ONLY, NotSupported),
+        (2, False),
+        (-1, InvalidFileId),
+    ]
+    answers = [
+        (file_id, type(answer) if isinstance(answer, ArchiveError) else answer)
+        for file_id, answer in store.archive.stage_many(ids)
+    ]
+
+    assert expected == answers
+
+
+# --- a stage that never ends
+
+
+@pytest.fixture
+def endless(store: Tapes) -> Tapes:
+    """Ask for file 1, which will not come."""
+    store.offline(1, 2)
+    store.put(3)
+    store.simulator.speed(0)
+    store.archive.stage(1)
+    return store
+
+
+@pytest.mark.timeout(10)
+def test_a_stage_that_never_ends_does_not_block_its_status(endless: Tapes) -> None:
+    assert not endless.archive.status(1).online
+
+
+@pytest.mark.timeout(10)
+def test_a_stage_that_never_ends_does_not_block_another(endless: Tapes) -> None:
+    assert (False, 2) == (endless.archive.stage(2), endless.submissions())
+
+
+@pytest.mark.timeout(10)
+def test_a_stage_that_never_ends_does_not_block_many(endless: Tapes) -> None:
+    assert [(1, False), (2, False), (3, True)] == list(
+        endless.archive.stage_many([1, 2, 3])
+    )
+
+
+@pytest.mark.timeout(10)
+def test_a_stage_that_never_ends_does_not_block_a_put(endless: Tapes) -> None:
+    with endless.archive.create(1, overwrite=True) as writer:
+        writer.write(DATA[::-1])
+
+    assert endless.archive.status(1).online
+
+
+@pytest.mark.timeout(10)
+def test_a_stage_that_never_ends_does_not_block_a_delete(endless: Tapes) -> None:
+    endless.archive.delete(1)
+
+    with pytest.raises(NoSuchFile):
+        endless.archive.status(1)
+
+
+@pytest.mark.timeout(10)
+def test_a_stage_that_never_ends_does_not_block_a_read(endless: Tapes) -> None:
+    with endless.archive.open(3) as reader:
+        assert DATA == reader.readall()
+
+
+@pytest.mark.timeout(10)
+def test_a_stage_that_never_ends_does_not_block_the_close(endless: Tapes) -> None:
+    with endless.another() as archive:
+        archive.stage(1)
+        archive.close()
+        with pytest.raises(ValueError, match="closed"):
+            archive.status(1)
+
+
+# --- no more than the option allows
+
+
+def test_more_than_max_outstanding_is_refused() -> None:
+    with tapes(max_outstanding=2) as store:
+        store.offline(1, 2, 3)
+        store.simulator.speed(0)
+        store.archive.stage(1)
+        store.archive.stage(2)
+        with pytest.raises(ArchiveUnavailable, match="under way"):
+            store.archive.stage(3)
+
+        assert 2 == store.submissions()
+
+
+def test_what_is_done_makes_room() -> None:
+    with tapes(max_outstanding=2) as store:
+        store.offline(1, 2, 3)
+        store.archive.stage(1)
+        store.archive.stage(2)
+        store.simulator.settle()
+        store.archive.stage(3)
+
+        assert 3 == store.submissions()
+
+
+def test_what_is_asked_for_takes_no_room_a_second_time() -> None:
+    with tapes(max_outstanding=1) as store:
+        store.offline(1)
+        store.simulator.speed(0)
+
+        assert [False, False] == [store.archive.stage(1), store.archive.stage(1)]
+
+
+@pytest.mark.skipif(HAS_BATCH, reason="lacks nothing: it asks in batches")
+def test_those_beyond_max_outstanding_are_refused_one_by_one() -> None:
+    with tapes(max_outstanding=2) as store:
+        store.offline(1, 2, 3)
+        store.simulator.speed(0)
+        answers = [type(answer) for _, answer in store.archive.stage_many([1, 2, 3])]
+
+        assert 1 == sum(issubclass(kind, ArchiveUnavailable) for kind in answers)
+
+
+# --- request ids
+
+
+def test_a_request_id_can_be_computed_again() -> None:
+    assert request_id("site", ["00ff"]) == request_id("site", ["00ff"])
+
+
+@pytest.mark.parametrize(
+    ("site", "bitfiles"),
+    [
+        ("site", ["00fe"]),
+        ("other", ["00ff"]),
+        ("site", ["00ff", "00fe"]),
+        ("site", ["00", "ff"]),
+    ],
+)
+def test_a_request_id_differs_with(site: str, bitfiles: list[str]) -> None:
+    assert request_id("site", ["00ff"]) != request_id(site, bitfiles)
+
+
+def test_request_ids_differ_in_the_bytes_that_old_releases_take() -> None:
+    ids = {request_id("", [f"{n:032x}"])[:4] for n in range(1000)}
+
+    assert 1000 == len(ids)
