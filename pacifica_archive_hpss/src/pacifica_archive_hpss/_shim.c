@@ -990,83 +990,19 @@ int32_t pah_purge(const char *path, pah_error *error)
 
 /* --- user-defined attributes ---------------------------------------------------- */
 
-static const struct {
-    char character;
-    const char *entity;
-} entities[] = {
-    {'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}, {'"', "&quot;"}, {'\'', "&apos;"},
-};
-
-/* Return the entity of a character, or NULL. */
-static const char *entity_of(char character)
-{
-    size_t each;
-
-    for (each = 0; each < COUNT(entities); each++)
-        if (entities[each].character == character)
-            return entities[each].entity;
-    return NULL;
-}
-
-/*
- * Return the value as text of XML, for the caller to free. HPSS keeps values as XML;
- * that it takes them so and does not escape them itself is a guess.
- */
-static char *escape(const char *value)
-{
-    char *text = malloc(6 * strlen(value) + 1), *end = text;
-
-    for (; text != NULL && *value != '\0'; value++) {
-        const char *entity = entity_of(*value);
-
-        if (entity == NULL)
-            *end++ = *value;
-        else
-            end = stpcpy(end, entity);
-    }
-    if (text != NULL)
-        *end = '\0';
-    return text;
-}
-
-/* Undo it in place; what is no entity of ours stays. */
-static void unescape(char *text)
-{
-    char *end = text;
-    size_t each, length;
-
-    while (*text != '\0') {
-        for (each = 0; each < COUNT(entities); each++) {
-            length = strlen(entities[each].entity);
-            if (strncmp(text, entities[each].entity, length) == 0)
-                break;
-        }
-        if (each < COUNT(entities)) {
-            *end++ = entities[each].character;
-            text += length;
-        } else {
-            *end++ = *text++;
-        }
-    }
-    *end = '\0';
-}
-
-/* Free `count` pairs with the values, which are ours. */
-static void free_pairs(hpss_userattr_t *pairs, char **values, uint32_t count)
+static void free_values(char **values, uint32_t count)
 {
     uint32_t each;
 
     for (each = 0; values != NULL && each < count; each++)
         free(values[each]);
     free(values);
-    free(pairs);
 }
 
 int32_t pah_set_attributes(const char *path, uint32_t count, const char *const *keys,
                            const char *const *values, pah_error *error)
 {
     hpss_userattr_t *pairs = calloc((size_t)count + 1, sizeof(*pairs));
-    char **texts = calloc((size_t)count + 1, sizeof(*texts));
     hpss_userattr_list_t list;
     uint32_t each;
     int32_t result = 0;
@@ -1075,22 +1011,24 @@ int32_t pah_set_attributes(const char *path, uint32_t count, const char *const *
     memset(&list, 0, sizeof(list));
     list.len = (int)count;
     list.Pair = pairs;
-    if (pairs == NULL || texts == NULL)
+    if (pairs == NULL)
         result = refuse(error, ENOMEM);
     for (each = 0; result == 0 && each < count; each++) {
-        texts[each] = escape(values[each]);
-        if (texts[each] == NULL)
-            result = refuse(error, ENOMEM);
-        /* One that HPSS cuts, or cannot give back, is no value. */
-        else if (strlen(texts[each]) >= HPSS_XML_SIZE / 2)
+        /*
+         * HPSS keeps values in XML; whether it or its caller has to escape markup is
+         * not known, so none is sent. Nor is what it might cut.
+         */
+        if (strpbrk(values[each], "<&") != NULL)
+            result = refuse(error, EINVAL);
+        else if (strlen(values[each]) >= HPSS_XML_SIZE / 2)
             result = refuse(error, EMSGSIZE);
         pairs[each].Key = TEXT(keys[each]);
-        pairs[each].Value = texts[each];
+        pairs[each].Value = TEXT(values[each]);
     }
     if (result == 0)
         result = finish_zero(
             CALL(error, hpss_UserAttrSetAttrs, (TEXT(path), &list, NULL)), error);
-    free_pairs(pairs, texts, count);
+    free(pairs);
     return result;
 }
 
@@ -1133,16 +1071,14 @@ int32_t pah_get_attributes(const char *path, uint32_t count, const char *const *
         char *text = texts[each][0] == '\0' ? NULL
                                             : hpss_ChompXMLHeader(texts[each], NULL);
 
-        /* Not there, or not XML: empty. */
-        if (text != NULL) {
-            unescape(text);
-            if (strlen(text) < value_size)
-                put_text(values + (size_t)each * value_size, value_size, text, SIZE_MAX);
-            else
-                result = refuse(error, ERANGE);
-        }
+        /* Not there, or nothing inside the XML: empty. Entities stay as they are. */
+        if (text != NULL && strlen(text) >= value_size)
+            result = refuse(error, ERANGE);
+        else
+            put_text(values + (size_t)each * value_size, value_size, text, SIZE_MAX);
         free(text);
     }
-    free_pairs(pairs, texts, count);
+    free_values(texts, count);
+    free(pairs);
     return result;
 }

@@ -346,13 +346,16 @@ static void try_names(void)
 static void try_attributes(void)
 {
     static const char *const keys[] = {"/hpss/user/a", "/hpss/user/b"};
-    static const char *const values[] = {"a<b & 'c' > \"d\" &amp; &unknown;", ""};
+    static const char *const values[] = {"a > 'b' \"c\"", ""};
+    static const char *const markup[] = {"a<b", "&lt;"};
     char *large = malloc(HPSS_XML_SIZE + 1);
     const char *larges[1] = {large};
     char got[2][HPSS_XML_SIZE + 8];
     pah_error error;
 
     count("set", pah_set_attributes("/", 2, keys, values, &error));
+    count("set_markup", pah_set_attributes("/", 1, keys, markup, &error));
+    count("set_entity", pah_set_attributes("/", 1, keys, markup + 1, &error));
     say("stored", stored[0]);
     next_text = "";
     count("get", pah_get_attributes("/", 2, keys, got[0], sizeof(got[0]), &error));
@@ -361,6 +364,9 @@ static void try_attributes(void)
     next_text = "text";
     count("exact_room", pah_get_attributes("/", 2, keys, got[0], 5, &error));
     count("too_little_room", pah_get_attributes("/", 2, keys, got[0], 4, &error));
+    next_text = "&lt;";
+    pah_get_attributes("/", 1, keys, got[0], sizeof(got[0]), &error);
+    say("got_entity", got[0]);
     next_text = NULL;
     count("endless_value",
           pah_get_attributes("/", 2, keys, got[0], sizeof(got[0]), &error) == 0 &&
