@@ -185,7 +185,7 @@ static int change(enum sim_function function, const char *path,
                   HPSS_SIM_CONST hpss_userattr_list_t *list, bool set)
 {
     sim_call call;
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     int rc = sim_enter(&call, function, path);
 
     if (rc == 0)
@@ -237,7 +237,7 @@ static char *wrap(const char *key, const char *value, int flag)
 
 static int load_path(sim_call *call, const char *path, attributes *all)
 {
-    uint32_t index;
+    uint32_t index = SIM_NONE;
 
     sim_lock(call->state);
     int rc = sim_find(call->state, path, SIM_FOLLOW, &index, NULL);

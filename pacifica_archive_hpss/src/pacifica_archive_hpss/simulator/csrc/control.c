@@ -88,7 +88,7 @@ static void list_below(sim_state *state, uint32_t index, char *path, sim_text *a
 static int do_ls(sim_state *state, int argc, const char *const *argv, sim_text *answer)
 {
     char path[SIM_PATH];
-    uint32_t index;
+    uint32_t index = SIM_NONE;
 
     snprintf(path, sizeof path, "%s", argc > 1 ? argv[1] : "/");
     for (size_t length = strlen(path); length > 0 && path[length - 1] == '/'; length--)
@@ -142,7 +142,7 @@ static int copy(int from, uint64_t from_offset, int to, uint64_t to_offset, uint
 static int do_read(sim_state *state, int argc, const char *const *argv, sim_text *answer)
 {
     uint64_t id = 0, size = 0, copied;
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     char name[32];
 
     if (argc != 3)
@@ -256,7 +256,7 @@ static int do_write(sim_state *state, int argc, const char *const *argv, sim_tex
 {
     uint64_t cos = (uint64_t)sim_knob(state->world, SIM_KNOB_default_cos), id, end = 0;
     sim_file extents = {.extent_count = 0};
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     int host = -1;
 
     if (argc < 3 || argc > 4 || (argc == 4 && !parse_number(argv[3], &cos)))
@@ -275,7 +275,7 @@ static int do_sparse(sim_state *state, int argc, const char *const *argv, sim_te
 {
     uint64_t size, id, end = 0, offset;
     sim_file extents = {.extent_count = 0};
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     int host = -1;
 
     if (argc < 3 || argc % 2 == 0 || !parse_number(argv[2], &size))
@@ -303,7 +303,7 @@ static int do_sparse(sim_state *state, int argc, const char *const *argv, sim_te
 static int do_mkdir(sim_state *state, int argc, const char *const *argv, sim_text *answer)
 {
     sim_place place;
-    uint32_t made;
+    uint32_t made = SIM_NONE;
 
     if (argc != 2)
         return say(answer, -EINVAL, "mkdir PATH");

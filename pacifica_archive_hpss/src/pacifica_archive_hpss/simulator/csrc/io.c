@@ -316,7 +316,7 @@ static int find_or_create(sim_call *call, const char *path, int oflag, uint32_t 
 int sim_open(sim_call *call, const char *path, int oflag, uint32_t mode,
              const void *hints, const void *priorities, void *hints_out)
 {
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     bool made = false;
 
     if (path == NULL)
@@ -675,7 +675,7 @@ static int set_size(sim_state *state, uint32_t index, uint64_t size)
 int hpss_Truncate(HPSS_SIM_CONST char *path, u_signed64 size)
 {
     sim_call call;
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     int rc = sim_enter(&call, SIM_Truncate, path);
 
     if (rc == 0) {
@@ -772,7 +772,7 @@ static int list_directory(sim_state *state, sim_descriptor *descriptor, uint32_t
 int hpss_Opendir(HPSS_SIM_CONST char *path)
 {
     sim_call call;
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     int rc = sim_enter(&call, SIM_Opendir, path);
 
     if (rc == 0 && path == NULL)

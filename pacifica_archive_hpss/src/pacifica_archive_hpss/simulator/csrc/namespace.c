@@ -282,7 +282,7 @@ int sim_make_parents(sim_state *state, const char *path)
 {
     char above[SIM_PATH];
     sim_place place;
-    uint32_t made;
+    uint32_t made = SIM_NONE;
 
     if (path[0] != '/')
         return -EINVAL;
@@ -351,7 +351,7 @@ static int each_below(sim_state *state, uint32_t index,
 int sim_each_file(sim_state *state, const char *path,
                   int (*visit)(sim_state *, uint32_t, void *), void *data)
 {
-    uint32_t file;
+    uint32_t file = SIM_NONE;
     int rc = sim_find(state, path, SIM_FOLLOW, &file, NULL);
 
     return rc < 0 ? rc : each_below(state, file, visit, data);
@@ -382,7 +382,7 @@ static int stat_path(enum sim_function function, const char *path, unsigned flag
                      hpss_stat_t *status)
 {
     sim_call call;
-    uint32_t file;
+    uint32_t file = SIM_NONE;
     int rc = sim_enter(&call, function, path);
 
     if (rc == 0 && status == NULL)
@@ -438,7 +438,7 @@ static bool is_owner(const sim_file *file)
 static int begin_change(sim_call *call, enum sim_function function, const char *path,
                         sim_file **file)
 {
-    uint32_t index;
+    uint32_t index = SIM_NONE;
     int rc = sim_enter(call, function, path);
 
     if (rc < 0)
@@ -507,7 +507,7 @@ int hpss_Chown(HPSS_SIM_CONST char *path, uid_t uid, gid_t gid)
 int hpss_Access(HPSS_SIM_CONST char *path, int mode)
 {
     sim_call call;
-    uint32_t file;
+    uint32_t file = SIM_NONE;
     int rc = sim_enter(&call, SIM_Access, path);
 
     if (rc == 0) {
@@ -534,7 +534,7 @@ static int make_at(sim_state *state, const char *path, uint32_t kind, uint32_t m
 int hpss_Mkdir(HPSS_SIM_CONST char *path, mode_t mode)
 {
     sim_call call;
-    uint32_t file;
+    uint32_t file = SIM_NONE;
     int rc = sim_enter(&call, SIM_Mkdir, path);
 
     if (rc == 0) {
@@ -569,7 +569,7 @@ static int new_target(sim_state *state, const char *contents, uint32_t *target)
 
 int sim_symlink(sim_state *state, const char *contents, const char *path)
 {
-    uint32_t file, target;
+    uint32_t file = SIM_NONE, target = SIM_NONE;
     int rc = make_at(state, path, SIM_SYMLINK, 0777, &file);
 
     if (rc < 0)
@@ -605,7 +605,7 @@ int hpss_Symlink(HPSS_SIM_CONST char *contents, HPSS_SIM_CONST char *path)
 int hpss_Readlink(HPSS_SIM_CONST char *path, char *contents, size_t size)
 {
     sim_call call;
-    uint32_t file;
+    uint32_t file = SIM_NONE;
     int rc = sim_enter(&call, SIM_Readlink, path);
 
     if (rc == 0 && contents == NULL)
@@ -634,7 +634,7 @@ int hpss_Readlink(HPSS_SIM_CONST char *path, char *contents, size_t size)
 int sim_link_names(sim_state *state, const char *old, const char *new)
 {
     sim_place place;
-    uint32_t file;
+    uint32_t file = SIM_NONE;
     int rc = sim_find(state, old, 0, &file, NULL);
 
     if (rc == 0)
