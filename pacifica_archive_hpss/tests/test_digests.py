@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 import pytest
+from kit import KEYTAB, USER
+from tapes import DATA, Tapes, tapes
 
+from pacifica_archive_core import ArchiveUnavailable, NoSuchFile, NotSupported
+from pacifica_archive_hpss._hpss import lib
 from pacifica_archive_hpss.digests import (
     Record,
     hpsssum_fields,
     parsed_record,
     record_text,
 )
+from pacifica_archive_hpss.session import Credentials, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 VERSION = "00ff-59682f00-64"
 SHA = hashlib.sha256(b"data").digest()
@@ -103,3 +112,130 @@ def test_all_fields_of_hpsssum_are_written() -> None:
 
 def test_a_digest_that_hpsssum_does_not_know_is_not_written_as_its_own() -> None:
     assert {} == hpsssum_fields(VERSION, {"crc32c": b"1234"})
+
+
+# --- in the simulator
+
+
+OURS = "/hpss/user/cksum/pacifica"
+
+
+@pytest.fixture
+def store() -> Iterator[Tapes]:
+    with tapes() as store:
+        yield store
+
+
+def put(
+    store: Tapes, digests: dict[str, bytes], *, data: bytes = DATA, file_id: int = 1
+) -> None:
+    with store.archive.create(file_id, overwrite=True) as writer:
+        writer.digests.update(digests)
+        writer.write(data)
+
+
+def attributes(store: Tapes, file_id: int = 1) -> dict[str, str]:
+    (entry,) = store.entries(file_id)
+    return entry["attributes"]
+
+
+def test_digests_are_kept(store: Tapes) -> None:
+    put(store, {"sha-256": SHA, "md5": MD5})
+
+    assert {"sha-256": SHA, "md5": MD5} == store.archive.digests(1)
+
+
+def test_the_raw_attributes_are_those_of_hpsssum_and_ours(store: Tapes) -> None:
+    put(store, {"sha-256": SHA, "md5": MD5})
+    found = attributes(store)
+    version = store.archive.status(1).version
+
+    assert (
+        f"1 1 {version} md5:{MD5.hex()} sha-256:{SHA.hex()}",
+        SHA.hex(),
+        str(len(DATA)),
+    ) == (
+        found[OURS],
+        found["/hpss/user/cksum/checksum"],
+        found["/hpss/user/cksum/filesize"],
+    )
+
+
+def test_all_attributes_are_set_by_one_call(store: Tapes) -> None:
+    put(store, {"sha-256": SHA, "md5": MD5})
+
+    assert 1 == store.calls()["UserAttrSetAttrs"]
+
+
+def test_without_digests_no_attribute_is_set(store: Tapes) -> None:
+    put(store, {})
+
+    assert {} == attributes(store)
+
+
+def test_digests_of_another_version_are_none(store: Tapes) -> None:
+    """As after somebody wrote to the file: HPSS keeps its attributes."""
+    put(store, {"md5": MD5})
+    session = Session.shared(Credentials(user=USER, auth=KEYTAB, mechanism="unix"))
+    session.call(lib.pah_utime, store.path(1), 1)
+
+    assert {} == store.archive.digests(1)
+
+
+def test_digests_of_another_id_are_none(store: Tapes) -> None:
+    put(store, {"md5": MD5})
+    store.simulator.link(store.path(1), store.path(2))
+
+    assert {} == store.archive.digests(2)
+
+
+def test_a_file_without_attributes_has_no_digests(store: Tapes) -> None:
+    store.put(1)
+
+    assert {} == store.archive.digests(1)
+
+
+def test_a_missing_file_has_no_digests_but_an_error(store: Tapes) -> None:
+    with pytest.raises(NoSuchFile):
+        store.archive.digests(1)
+
+
+def test_digests_of_a_file_on_tape_recall_nothing(store: Tapes) -> None:
+    put(store, {"md5": MD5})
+    store.simulator.migrate(store.path(1))
+    store.simulator.purge(store.path(1))
+    found = store.archive.digests(1)
+
+    assert ({"md5": MD5}, 0, False) == (
+        found,
+        store.submissions(),
+        store.archive.status(1).online,
+    )
+
+
+def test_a_store_that_does_not_answer_does_not_pass_for_no_digests(
+    store: Tapes,
+) -> None:
+    put(store, {"md5": MD5})
+    store.simulator.rule("UserAttrGetAttrs:*:-EBUSY")
+
+    with pytest.raises(ArchiveUnavailable):
+        store.archive.digests(1)
+
+
+def test_a_busy_store_is_asked_again(store: Tapes) -> None:
+    put(store, {"md5": MD5})
+    store.simulator.rule("UserAttrGetAttrs:1-2:-EBUSY")
+
+    assert {"md5": MD5} == store.archive.digests(1)
+
+
+def test_digests_that_are_too_long_are_refused_and_nothing_is_stored(
+    store: Tapes,
+) -> None:
+    with pytest.raises(NotSupported):
+        put(store, {"long": bytes(5000)})
+
+    entries = store.simulator.ls(store.archive.options.prefix)
+
+    assert [] == [entry["path"] for entry in entries if entry["type"] == "file"]

@@ -6,10 +6,13 @@ import itertools
 import threading
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
+from kit import KEYTAB, USER, process_simulator
 from tapes import DATA, Tapes, tapes
 
 from pacifica_archive_core import (
+    AccessDenied,
     ArchiveError,
     ArchiveUnavailable,
     FileDamaged,
@@ -17,8 +20,8 @@ from pacifica_archive_core import (
     NoSuchFile,
     NotSupported,
 )
-from pacifica_archive_hpss.session import build
-from pacifica_archive_hpss.staging import request_id
+from pacifica_archive_hpss.session import Credentials, Session, build
+from pacifica_archive_hpss.staging import TooManyRecalls, request_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -292,6 +295,20 @@ def test_a_file_on_a_dead_cartridge_is_not_staged(store: Tapes) -> None:
         store.archive.stage(1)
 
 
+def test_more_ids_than_are_looked_at_together_are_answered_in_order(
+    store: Tapes,
+) -> None:
+    ids = [*range(1, 1003), 1]
+    store.offline(1, 1001, 1002)
+    answers = list(store.archive.stage_many(iter(ids)))
+    kinds = [type(answer) for _, answer in answers]
+
+    assert (ids, {0, 1000, 1001, 1002}) == (
+        [file_id for file_id, _ in answers],
+        {n for n, kind in enumerate(kinds) if kind is bool},
+    )
+
+
 def test_many_are_answered_one_by_one(store: Tapes) -> None:
     store.offline(1, 2, 3)
     store.put(4)
@@ -412,14 +429,114 @@ def test_what_is_asked_for_takes_no_room_a_second_time() -> None:
         assert [False, False] == [store.archive.stage(1), store.archive.stage(1)]
 
 
-@pytest.mark.skipif(HAS_BATCH, reason="lacks nothing: it asks in batches")
-def test_those_beyond_max_outstanding_are_refused_one_by_one() -> None:
+# --- releases with fewer calls
+
+
+def take_away(monkeypatch: pytest.MonkeyPatch, **features: bool) -> None:
+    """Be as on a release that lacks them."""
+    process_simulator()
+    session = Session.shared(Credentials(user=USER, auth=KEYTAB, mechanism="unix"))
+    monkeypatch.setattr(session, "build", attrs.evolve(session.build, **features))
+
+
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be as before 9.3."""
+    take_away(monkeypatch, has_batch=False)
+
+
+@pytest.fixture
+def stateless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be as where no call tells the state of a stage."""
+    take_away(monkeypatch, has_batch=False, has_stage_status=False)
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_without_batches_each_cartridge_is_mounted_once(store: Tapes) -> None:
+    ids = store.scattered(100, cartridges=10)
+    store.simulator.counters(reset=True)
+    answers = list(store.archive.stage_many(ids))
+    store.simulator.settle()
+    mounts = store.simulator.counters()["mounts"]
+
+    assert (dict.fromkeys(store.cartridges(*ids), 1), 10, [False] * 100) == (
+        mounts,
+        len(mounts),
+        [answer for _, answer in answers],
+    )
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_without_batches_nothing_is_submitted_again(store: Tapes) -> None:
+    store.offline(1, 2)
+    store.simulator.speed(0)
+    store.archive.stage(1)
+    list(store.archive.stage_many([1, 2]))
+    list(store.archive.stage_many([1, 2]))
+    duplicates = store.simulator.counters()["duplicate_stages"]
+
+    assert (2, 0) == (store.submissions(), duplicates)
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_without_batches_many_have_no_request_id_in_common(store: Tapes) -> None:
+    store.offline(1, 2, 3)
+    list(store.archive.stage_many([1, 2, 3]))
+
+    assert 0 == store.simulator.counters()["gated"]
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_without_batches_a_refusal_is_of_one_file(store: Tapes) -> None:
+    store.offline(1, 2, 3)
+    store.simulator.rule(f"StageCallBack@{store.path(2)}:*:-EACCES")
+    answers = [type(answer) for _, answer in store.archive.stage_many([1, 2, 3])]
+
+    assert [bool, AccessDenied, bool] == answers
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_without_batches_a_store_that_fails_is_raised(store: Tapes) -> None:
+    store.offline(1, 2, 3)
+    store.simulator.rule(f"StageCallBack@{store.path(2)}:*:-EBUSY")
+
+    with pytest.raises(ArchiveUnavailable):
+        list(store.archive.stage_many([1, 2, 3]))
+
+
+def test_those_beyond_max_outstanding_are_refused_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with tapes(max_outstanding=2) as store:
+        take_away(monkeypatch, has_batch=False)
         store.offline(1, 2, 3)
         store.simulator.speed(0)
         answers = [type(answer) for _, answer in store.archive.stage_many([1, 2, 3])]
 
-        assert 1 == sum(issubclass(kind, ArchiveUnavailable) for kind in answers)
+        assert [bool, bool, TooManyRecalls] == answers
+
+
+@pytest.mark.usefixtures("stateless")
+def test_without_states_this_process_remembers_what_it_asked_for(store: Tapes) -> None:
+    store.offline(1)
+    store.simulator.speed(0)
+    store.archive.stage(1)
+
+    assert (False, 1) == (store.archive.stage(1), store.submissions())
+
+
+@pytest.mark.usefixtures("stateless")
+def test_without_states_a_file_that_came_and_went_is_asked_for_again(
+    store: Tapes,
+) -> None:
+    store.offline(1)
+    store.archive.stage(1)
+    store.simulator.settle()
+    came = store.archive.stage(1)
+    store.simulator.purge(store.path(1))
+    store.archive.stage(1)
+
+    assert (True, 2) == (came, store.submissions())
 
 
 # --- request ids
