@@ -663,7 +663,7 @@ int tape_submit(sim_state *state, const recall_order *what, recall_ticket *ticke
         memcpy(request->request_id, "recalled", 8);
         memcpy(request->request_id + 8, &request->order, 8);
     }
-    if (what->callback_size <= sizeof request->callback) {
+    if (what->callback_size > 0 && what->callback_size <= sizeof request->callback) {
         request->callback_size = what->callback_size;
         memcpy(request->callback, what->callback, what->callback_size);
     }

@@ -88,9 +88,12 @@ uint32_t bitfile_find(sim_state *state, const sim_bitfile *bitfile)
  * from here, and from the process that reads the counters, whether it was: glibc maps
  * what is larger than 32 MiB by itself and unmaps it when it is freed, and a cookie in
  * it tells it from what is mapped there later. Only one page of it is ever touched.
- * With a sanitizer, which can be asked who owns an address, it is a small one.
+ * Sanitizers, to which that is costly, tell of each free(): there the cookie is wiped.
  */
 #define LARGE ((size_t)33 << 20)
+/* A size that nobody else asks for. */
+#define SMALL ((size_t)7919)
+#define WIPED 1
 
 typedef struct {
     pv_list_t list;
@@ -98,15 +101,42 @@ typedef struct {
     uint64_t cookie;
 } given_list;
 
-extern int __sanitizer_get_ownership(const volatile void *address) __attribute__((weak));
+extern int __sanitizer_install_malloc_and_free_hooks(
+    void (*on_malloc)(const volatile void *, size_t), void (*on_free)(const volatile void *))
+    __attribute__((weak));
+extern size_t __sanitizer_get_allocated_size(const volatile void *address)
+    __attribute__((weak));
+
+static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
+static bool hooked;
+
+static void on_malloc(const volatile void *address, size_t size)
+{
+    (void)address;
+    (void)size;
+}
+
+static void on_free(const volatile void *address)
+{
+    if (address != NULL && __sanitizer_get_allocated_size(address) == SMALL) {
+        given_list *given = (given_list *)(uintptr_t)address;
+        if (given->list.List.List_val == &given->element)
+            given->cookie = WIPED;
+    }
+}
+
+static void install_hooks(void)
+{
+    if (__sanitizer_install_malloc_and_free_hooks != NULL &&
+        __sanitizer_get_allocated_size != NULL)
+        hooked = __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) != 0;
+}
 
 static bool is_outstanding(const sim_pvlist *record)
 {
     char name[32];
     uint64_t cookie = 0;
 
-    if (record->pid == getpid() && __sanitizer_get_ownership != NULL)
-        return __sanitizer_get_ownership((const void *)(uintptr_t)record->address) != 0;
     snprintf(name, sizeof name, "/proc/%d/mem", record->pid);
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -136,9 +166,10 @@ long xattr_pvlists(sim_state *state)
 static pv_list_t *give_list(sim_state *state, const char *label)
 {
     sim_tape *tape = &state->world->tape;
-    size_t size = __sanitizer_get_ownership != NULL ? sizeof(given_list) : LARGE;
-    given_list *given = malloc(size);
 
+    pthread_once(&hooks_once, install_hooks);
+    size_t size = hooked ? SMALL : LARGE;
+    given_list *given = malloc(size);
     if (given == NULL)
         return NULL;
     if (size == LARGE) {
