@@ -120,7 +120,8 @@ class HpssKit(ArchiveContract):
             parts.append(digits[-2:])
             digits = digits[:-2]
         parts.append(f"{file_id:x}" if len(parts) > 1 else f"file.{file_id:x}")
-        return archive.options.prefix + "/".join(parts)
+        prefix: str = archive.options.prefix
+        return prefix + "/".join(parts)
 
     def read_raw(self, archive: Archive, file_id: int) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
