@@ -262,7 +262,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "abilities": _abilities,
     **{
         f"options {name}": functools.partial(_options, name)
-        for name in ("memory", "posix")
+        for name in ("hpss", "memory", "posix")
     },
 }
 

@@ -8,7 +8,8 @@ is followed by ``$ echo $?``.
 A block of ``sh`` is shown only: it installs, or needs a site's own things.
 
 The examples of a page share one empty directory. Where they speak of a server
-on 127.0.0.1:8080 there is one, on another port.
+on 127.0.0.1:8080 there is one, on another port; the one on 127.0.0.1:8081 serves
+``/archive`` of the HPSS simulator whose state is in the directory ``hpss``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["EXAMPLES", "Place"]
 
-_SERVER = "127.0.0.1:8080"
+#: What the examples call a server, and what it is started with.
+_SERVERS = {
+    "127.0.0.1:8080": ("--prefix", "archive"),
+    "127.0.0.1:8081": ("-t", "hpss", "--prefix", "/archive", "-o", "auth=keytab"),
+}
 _LIMIT_S = 60
 _FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
 #: Whoever reads an example may do this; a test keeps to its own directory.
@@ -44,12 +49,14 @@ _FORBIDDEN = re.compile(
 )
 #: Without these an example is not run; nox installs them.
 _TOOLS = ("curl", "openssl")
+#: What an example may take as set, and its servers too.
+_OWN = {"PACIFICA_HPSS_SIM": "hpss"}
 #: Between what a command printed and its exit code; no command prints it.
 _MARK = "\x1e"
 
 
 class Place:
-    """The directory of one page's examples, and its server once there is one."""
+    """The directory of one page's examples, and its servers once they are asked."""
 
     def __init__(self) -> None:
         self._stack = contextlib.ExitStack()
@@ -57,19 +64,19 @@ class Place:
         self.path = Path(folder)
         (self.path / "archive").mkdir()
         self._stack.enter_context(contextlib.chdir(folder))
-        self._server: str | None = None
+        self._servers: dict[str, str] = {}
 
     def close(self) -> None:
-        """Stop the server and remove the directory."""
+        """Stop the servers and remove the directory."""
         self._stack.close()
 
-    def server(self) -> str:
-        """Start the server unless it runs; return its host and port."""
-        if self._server is None:
-            running = running_server("--prefix", "archive", "--workers", "1")
+    def server(self, name: str) -> str:
+        """Start a server unless it runs; return its host and port."""
+        if name not in self._servers:
+            running = running_server(*_SERVERS[name], "--workers", "1", env=_OWN)
             server = self._stack.enter_context(running)
-            self._server = server.url.removeprefix("http://")
-        return self._server
+            self._servers[name] = server.url.removeprefix("http://")
+        return self._servers[name]
 
     def run(self, commands: list[str]) -> list[tuple[str, int]]:
         """Return what each command prints, on stderr too, and its exit code."""
@@ -77,8 +84,9 @@ class Place:
             f'{command}\n__code=$?; printf "{_MARK}$__code{_MARK}"; (exit $__code)\n'
             for command in commands
         )
-        if _SERVER in script:
-            script = script.replace(_SERVER, self.server())
+        for name in _SERVERS:
+            if name in script:
+                script = script.replace(name, self.server(name))
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.path,
@@ -90,7 +98,9 @@ class Place:
             text=True,
             timeout=_LIMIT_S,
         )
-        printed = done.stdout.replace(self._server or _SERVER, _SERVER)
+        printed = done.stdout
+        for name, address in self._servers.items():
+            printed = printed.replace(address, name)
         parts = printed.split(_MARK)
         if len(parts) != 2 * len(commands) + 1:
             raise AssertionError(f"bash did not come to the end: {printed}")
@@ -102,6 +112,7 @@ def _environment() -> dict[str, str]:
     own = ("PACIFICA_ARCHIVE_", "PAI_", "ARCHIVEI")
     return {
         **{key: text for key, text in os.environ.items() if not key.startswith(own)},
+        **_OWN,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
