@@ -108,7 +108,7 @@ extern size_t __sanitizer_get_allocated_size(const volatile void *address)
     __attribute__((weak));
 
 static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
-static bool hooked;
+static bool hooked, huge_pages;
 
 static void on_malloc(const volatile void *address, size_t size)
 {
@@ -127,6 +127,13 @@ static void on_free(const volatile void *address)
 
 static void install_hooks(void)
 {
+    char text[64] = "";
+    int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        huge_pages = read(fd, text, sizeof text - 1) > 0 && strstr(text, "[always]") != NULL;
+        close(fd);
+    }
     if (__sanitizer_install_malloc_and_free_hooks != NULL &&
         __sanitizer_get_allocated_size != NULL)
         hooked = __sanitizer_install_malloc_and_free_hooks(on_malloc, on_free) != 0;
@@ -172,8 +179,8 @@ static pv_list_t *give_list(sim_state *state, const char *label)
     given_list *given = malloc(size);
     if (given == NULL)
         return NULL;
-    if (size == LARGE) {
-        /* Else the first touch could cost 2 MiB. */
+    if (size == LARGE && huge_pages) {
+        /* Else the first touch would cost 2 MiB. */
         uintptr_t page = ((uintptr_t)given + 4095) & ~(uintptr_t)4095;
         (void)madvise((void *)page, LARGE - 8192, MADV_NOHUGEPAGE);
     }
@@ -255,7 +262,7 @@ void API_ConvertTimeToPosixTime(const hpss_Attrs_t *Attrs, timestamp_sec_t *Atim
                                 timestamp_sec_t *Mtime, timestamp_sec_t *Ctime)
 {
     *Atime = Attrs->TimeLastRead != 0 ? Attrs->TimeLastRead : Attrs->TimeCreated;
-    *Mtime = Attrs->TimeLastWritten != 0 ? Attrs->TimeLastWritten : Attrs->TimeCreated;
+    *Mtime = Attrs->TimeLastWritten; /* 0 too: hpss_Utime may have set it */
     *Ctime = Attrs->TimeModified;
 }
 
