@@ -270,9 +270,17 @@ def build(
     Raises:
         BuildError: HPSS, a compiler or Python's headers are missing, or do not fit.
     """
-    hpss = find_root(root)
-    tools = find_toolchain(hpss, sanitize=sanitize)
-    target = Path(output).absolute()
+    tools = find_toolchain(find_root(root), sanitize=sanitize)
+    return make_module(tools, Path(output).absolute(), strict=strict)
+
+
+def make_module(tools: Toolchain, target: Path, *, strict: bool = False) -> Path:
+    """
+    Compile the extension module as `build` does, with known tools.
+
+    Raises:
+        BuildError: Python's headers are missing, or those of HPSS do not fit.
+    """
     if target.is_dir():
         target /= f"_hpss{sysconfig.get_config_var('EXT_SUFFIX')}"
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,8 +2,8 @@
  * What _cdef.h declares, said to the HPSS Client API. Every HPSS structure, macro and
  * difference between releases stays in this file.
  *
- * No HPSS header was seen when it was written: names and types come from public programs
- * that call HPSS. What only one of them shows, or none, is called a guess below.
+ * No HPSS header was seen when it was written: names and types come from public
+ * programs that call HPSS. What none of them shows is called a guess below.
  * _build.py asks the site's headers and library by compiling, and answers with:
  *   PAH_HAVE_BITFILE_OBJ     a bitfile is a bfs_bitfile_obj_handle_t, else a hpssoid_t
  *   PAH_HAVE_UUID_REQUESTS   hpss_reqid_t is a hpss_uuid_t, else an integer
@@ -57,7 +57,7 @@ _Static_assert(HPSS_MAX_STORAGE_LEVELS == PAH_LEVELS, "levels of a hierarchy");
 /* Until 7.4 the API takes char * for what it does not change. */
 #define TEXT(constant) ((char *)(constant))
 
-/* Above this a transfer is cut short: whether HPSS counts beyond 31 bits is not known. */
+/* At most this much at once: whether HPSS counts beyond 31 bits is not known. */
 #define LARGEST_TRANSFER ((uint64_t)1 << 30)
 
 #ifdef PAH_HAVE_BITFILE_OBJ
@@ -871,8 +871,10 @@ int32_t pah_batch_stage(uint32_t count, const pah_bitfile *bitfiles,
     memset(&list, 0, sizeof(list));
     memset(&status, 0, sizeof(status));
     set_address(&address, request_id, callback);
-    /* Given back by HPSS. That a state can be asked for by the id in the address, which
-     * we can compute again, is a guess: the one public caller calls both by one name. */
+    /*
+     * Given back by HPSS. That a state can be asked for by the id in the address, which
+     * we can compute again, is a guess: the one public caller has one name for both.
+     */
     set_request_id(&request, request_id);
 
     begin(error, "API_StageBatchInit");
@@ -1016,11 +1018,11 @@ int32_t pah_set_attributes(const char *path, uint32_t count, const char *const *
     for (each = 0; result == 0 && each < count; each++) {
         /*
          * HPSS keeps values in XML; whether it or its caller has to escape markup is
-         * not known, so none is sent. Nor is what it might cut.
+         * not known, so none is sent. Nor is what has no room beside the XML.
          */
         if (strpbrk(values[each], "<&") != NULL)
             result = refuse(error, EINVAL);
-        else if (strlen(values[each]) >= HPSS_XML_SIZE / 2)
+        else if (strlen(values[each]) + 256 > HPSS_XML_SIZE)
             result = refuse(error, EMSGSIZE);
         pairs[each].Key = TEXT(keys[each]);
         pairs[each].Value = TEXT(values[each]);

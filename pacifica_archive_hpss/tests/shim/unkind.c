@@ -1,8 +1,8 @@
 /*
- * A Client API that is worse than any HPSS, under the shim: texts without an end, counts
- * that are too large, lists left behind by calls that fail. Prints `name=value` lines,
- * and is run under AddressSanitizer, which finds what is read or written beyond a buffer
- * and what is not freed. All other calls are stubs that return 0 (test_build.py).
+ * A Client API that is worse than any HPSS, under the shim: texts without an end,
+ * counts that are too large, lists left behind by calls that fail. Prints `name=value`
+ * lines, and is run under AddressSanitizer, which finds what is read or written beyond
+ * a buffer and what is not freed. Other calls are stubs that return 0 (test_build.py).
  */
 
 #include <errno.h>
@@ -48,7 +48,8 @@ char *hpss_ErrnoName(int error)
 }
 
 int hpss_SetLoginCred(char *principal, hpss_authn_mech_t mechanism,
-                      hpss_rpc_cred_type_t cred, hpss_rpc_auth_type_t type, void *keytab)
+                      hpss_rpc_cred_type_t cred, hpss_rpc_auth_type_t type,
+                      void *keytab)
 {
     (void)principal, (void)mechanism, (void)cred, (void)type, (void)keytab;
     errno = EXDEV;
@@ -133,7 +134,8 @@ int hpss_UserAttrSetAttrs(const char *path, const hpss_userattr_list_t *list,
     return 0;
 }
 
-int hpss_UserAttrGetAttrs(const char *path, hpss_userattr_list_t *list, int flag, int size)
+int hpss_UserAttrGetAttrs(const char *path, hpss_userattr_list_t *list, int flag,
+                          int size)
 {
     int each;
 
@@ -372,7 +374,10 @@ static void try_attributes(void)
           pah_get_attributes("/", 2, keys, got[0], sizeof(got[0]), &error) == 0 &&
               strlen(got[1]) == HPSS_XML_SIZE - 1);
     memset(large, 'x', HPSS_XML_SIZE);
-    large[HPSS_XML_SIZE] = '\0';
+    large[HPSS_XML_SIZE - 256] = '\0';
+    count("largest_value", pah_set_attributes("/", 1, keys, larges, &error));
+    large[HPSS_XML_SIZE - 256] = 'x';
+    large[HPSS_XML_SIZE - 255] = '\0';
     count("large_value", pah_set_attributes("/", 1, keys, larges, &error));
     free(large);
     count("no_keys", pah_set_attributes("/", 0, keys, values, &error));
