@@ -13,6 +13,8 @@ bool tape_only(const sim_world *world, const sim_file *file);
 bool tape_has_tape(const sim_world *world, const sim_file *file);
 /* Of the disk level that has most. */
 uint64_t tape_disk_bytes(const sim_world *world, const sim_file *file);
+/* It needs a recall, and no sound cartridge has it. */
+bool tape_cannot_recall(sim_state *state, uint32_t file, uint64_t offset, uint64_t length);
 /* enum sim_media of a level of the file's class. */
 uint32_t tape_media(const sim_world *world, const sim_file *file, unsigned level);
 

@@ -72,7 +72,7 @@ int hpss_Stage(int Fildes, u_signed64 Offset, u_signed64 Length, unsigned32 Stor
         rc = tape_wait(call.state, &ticket);
         sim_lock(call.state);
         if (rc == 0 && file_of(&call) != NULL &&
-            tape_needs_recall(call.state, index, 0, end))
+            tape_cannot_recall(call.state, index, 0, end))
             rc = -EIO;
         sim_unlock(call.state);
     }

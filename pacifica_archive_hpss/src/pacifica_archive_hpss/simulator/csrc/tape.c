@@ -128,6 +128,15 @@ bool tape_needs_recall(sim_state *state, uint32_t index, uint64_t offset, uint64
     return wanted > tape_disk_bytes(state->world, file);
 }
 
+bool tape_cannot_recall(sim_state *state, uint32_t index, uint64_t offset, uint64_t length)
+{
+    const sim_file *file = sim_file_at(state, index);
+
+    return tape_needs_recall(state, index, offset, length) &&
+           source_level(state->world, file,
+                        sim_data_before(file, end_of(file, offset, length))) < 0;
+}
+
 static uint32_t cartridge_with(sim_state *state, const char *label)
 {
     sim_tape *tape = &state->world->tape;
@@ -765,19 +774,17 @@ int tape_make_readable(sim_call *call, uint64_t offset, uint64_t length)
             if (rc == 0)
                 tape_dispatch(state);
         }
-        uint64_t wanted = sim_data_before(file, end);
         sim_unlock(state);
         if (rc == 0)
             rc = tape_wait(state, &ticket);
         if (rc < 0)
             return rc;
         if (direct) {
-            world = sim_lock(state);
+            sim_lock(state);
             file = sim_file_with_id(state, index, id);
-            rc = file != NULL && (source_level(world, file, wanted) >= 0 ||
-                                  tape_disk_bytes(world, file) >= wanted)
-                     ? 0
-                     : -EIO;
+            rc = file == NULL                                            ? -ESTALE
+                 : tape_cannot_recall(state, index, offset, length) ? -EIO
+                                                                          : 0;
             sim_unlock(state);
             return rc;
         }
@@ -823,7 +830,8 @@ int tape_on_open(sim_call *call, uint32_t index, uint64_t file_id, int oflag)
         return rc;
     sim_lock(state);
     file = sim_file_with_id(state, index, file_id);
-    if (file != NULL && tape_needs_recall(state, index, 0, file->size))
+    /* Purged again by now: the open is good, and reads will wait. */
+    if (file != NULL && tape_cannot_recall(state, index, 0, file->size))
         rc = -EIO;
     sim_unlock(state);
     return rc;
