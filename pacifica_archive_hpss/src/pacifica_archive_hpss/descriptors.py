@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import errno
+import functools
 import logging
 from typing import TYPE_CHECKING
 
@@ -123,24 +124,29 @@ class OpenFile(Descriptor):
 
     def read_into(self, view: memoryview, position: int) -> int:
         """
-        Read up to ``len(view)`` bytes from ``position``; 0 at the end.
+        Fill ``view`` from ``position``; fewer bytes at the end, or before a failure.
 
         Tried again after a transient failure.
 
         Raises:
-            HpssError: it failed.
+            HpssError: no byte could be read.
         """
-
-        def read() -> int:
-            self._seek(position)
-            # Not known until it returned.
-            self._position = None
-            with ffi.from_buffer(view, require_writable=True) as buffer:
-                return self._call(lib.pah_read, buffer, len(view))
-
-        count = self._session.retrying(read)
-        self._position = position + count
-        return count
+        done = 0
+        while done < len(view):
+            try:
+                with view[done:] as rest:
+                    count = self._session.retrying(
+                        functools.partial(self._read_once, rest, position + done)
+                    )
+            except HpssError:
+                # What has come is good, and the next read says the rest.
+                if done:
+                    break
+                raise
+            if count == 0:
+                break
+            done += count
+        return done
 
     def write(self, view: memoryview) -> None:
         """
@@ -165,6 +171,15 @@ class OpenFile(Descriptor):
             HpssError: it failed.
         """
         self._call(lib.pah_fsync)
+
+    def _read_once(self, view: memoryview, position: int) -> int:
+        self._seek(position)
+        # Not known until it returned.
+        self._position = None
+        with ffi.from_buffer(view, require_writable=True) as buffer:
+            count = self._call(lib.pah_read, buffer, len(view))
+        self._position = position + count
+        return count
 
     def _seek(self, position: int) -> None:
         if position != self._position:
