@@ -147,7 +147,7 @@ static bool is_outstanding(const sim_pvlist *record)
     snprintf(name, sizeof name, "/proc/%d/mem", record->pid);
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return errno != ENOENT; /* not ours to look at: it counts */
+        return errno == EACCES || errno == EPERM; /* alive, not ours to look at */
     ssize_t got = pread(fd, &cookie, sizeof cookie,
                         (off_t)(record->address + offsetof(given_list, cookie)));
     close(fd);
