@@ -2,7 +2,6 @@
  * Classes of service: chosen by hints and priorities (facts 6 and 8.4), changed by
  * hpss_SetCOSByHints and hpss_FileSetCOS.
  */
-#define _GNU_SOURCE
 #include "cos.h"
 
 #include <errno.h>

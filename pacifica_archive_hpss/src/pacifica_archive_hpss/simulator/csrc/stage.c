@@ -1,7 +1,6 @@
 /*
  * Staging, one file at a time and in batches; migration and purge (facts 5, 8.5, 8.8).
  */
-#define _GNU_SOURCE
 #include "bitfile.h"
 #include "cos.h"
 #include "recall.h"

@@ -6,7 +6,6 @@
  * beginning of it: partial residency is a number of bytes of data (guess: HPSS keeps
  * segments; a stage of a range brings all before it, too).
  */
-#define _GNU_SOURCE
 #include "recall.h"
 
 #include "cos.h"

@@ -1,7 +1,6 @@
 /*
  * Commands that move files between levels, break cartridges and turn the clock.
  */
-#define _GNU_SOURCE
 #include "cos.h"
 #include "recall.h"
 

@@ -1,7 +1,6 @@
 /*
  * hpss_FileGetAttributes and hpss_FileGetXAttributes (facts 1.2, 4 and 8.6).
  */
-#define _GNU_SOURCE
 #include "bitfile.h"
 #include "cos.h"
 #include "recall.h"
