@@ -340,6 +340,10 @@ int sim_open(sim_call *call, const char *path, int oflag, uint32_t mode,
     sim_unlock(call->state);
     if (rc == 0 && !made)
         rc = tape_on_open(call, descriptor->file, descriptor->file_id, oflag);
+    while (rc == -EINPROGRESS && sim_retries_stage()) {
+        sim_pause();
+        rc = tape_on_open(call, descriptor->file, descriptor->file_id, oflag);
+    }
     /* With the reply the descriptor is lost: the library knows it and frees it. */
     if (rc < 0 || call->after != 0)
         let_go(call);

@@ -40,7 +40,7 @@ static struct {
 } session = {.mutex = PTHREAD_MUTEX_INITIALIZER, .process = SIM_NONE};
 
 static pthread_mutex_t settings_mutex = PTHREAD_MUTEX_INITIALIZER;
-static sim_thread default_thread = {SIM_UID, 022};
+static atomic_uint default_uid = SIM_UID, default_umask = 022;
 static _Thread_local struct {
     sim_thread state;
     bool loaded;
@@ -55,9 +55,7 @@ static api_config_t configuration = {
 sim_thread *sim_this_thread(void)
 {
     if (!thread.loaded) {
-        pthread_mutex_lock(&settings_mutex);
-        thread.state = default_thread;
-        pthread_mutex_unlock(&settings_mutex);
+        thread.state = (sim_thread){atomic_load(&default_uid), atomic_load(&default_umask)};
         thread.loaded = true;
     }
     return &thread.state;
@@ -81,6 +79,14 @@ double sim_busy_delay(void)
                        : 0;
     pthread_mutex_unlock(&settings_mutex);
     return delay;
+}
+
+bool sim_retries_stage(void)
+{
+    pthread_mutex_lock(&settings_mutex);
+    bool retries = configuration.RetryStageInp > 0;
+    pthread_mutex_unlock(&settings_mutex);
+    return retries;
 }
 
 bool sim_permitted(const sim_file *file, unsigned want)
@@ -316,13 +322,32 @@ static int log_in(sim_call *call, const char *principal, hpss_authn_mech_t mecha
     return 0;
 }
 
+/* Another state is named since the last login: this process leaves the old one. */
+static void follow_state(void)
+{
+    pthread_mutex_lock(&session.mutex);
+    if (!forked() && !sim_logged_in() && sim_api_moved()) {
+        sim_state *state = sim_api();
+        uint32_t process = atomic_exchange(&session.process, SIM_NONE);
+
+        sim_reset_descriptors(state);
+        sim_lock(state);
+        if (process != SIM_NONE)
+            sim_process_end(state, process);
+        sim_unlock(state);
+        sim_api_forget();
+    }
+    pthread_mutex_unlock(&session.mutex);
+}
+
 int hpss_SetLoginCred(char *principal, hpss_authn_mech_t mechanism,
                       hpss_rpc_cred_type_t credential, hpss_rpc_auth_type_t type,
                       void *authenticator)
 {
     sim_call call;
-    int rc = sim_enter(&call, SIM_SetLoginCred, NULL);
 
+    follow_state();
+    int rc = sim_enter(&call, SIM_SetLoginCred, NULL);
     if (rc == 0 && call.state == NULL)
         rc = -EIO;
     if (rc == 0) {
@@ -421,30 +446,29 @@ signed32 hpss_ParseAuthString(char *text, hpss_authn_mech_t *mechanism,
     return (signed32)sim_leave(&call, rc);
 }
 
-static int load_thread(enum sim_function function, sim_thread *target, uid_t uid,
-                       mode_t mask)
+/* Of threads that have not yet made a call. */
+int hpss_LoadDefaultThreadState(uid_t uid, mode_t mask, char *client)
 {
     sim_call call;
-    int rc = sim_enter(&call, function, NULL);
+    int rc = sim_enter(&call, SIM_LoadDefaultThreadState, NULL);
 
+    (void)client;
     if (rc == 0) {
-        pthread_mutex_lock(&settings_mutex);
-        *target = (sim_thread){uid, mask & 0777};
-        pthread_mutex_unlock(&settings_mutex);
+        atomic_store(&default_uid, uid);
+        atomic_store(&default_umask, mask & 0777);
     }
     return (int)sim_leave(&call, rc);
 }
 
-int hpss_LoadDefaultThreadState(uid_t uid, mode_t mask, char *client)
-{
-    (void)client;
-    return load_thread(SIM_LoadDefaultThreadState, &default_thread, uid, mask);
-}
-
 int hpss_LoadThreadState(uid_t uid, mode_t mask, char *client)
 {
+    sim_call call;
+    int rc = sim_enter(&call, SIM_LoadThreadState, NULL);
+
     (void)client;
-    return load_thread(SIM_LoadThreadState, sim_this_thread(), uid, mask);
+    if (rc == 0)
+        *sim_this_thread() = (sim_thread){uid, mask & 0777};
+    return (int)sim_leave(&call, rc);
 }
 
 int hpss_GetThreadUcred(sec_cred_t *credential)

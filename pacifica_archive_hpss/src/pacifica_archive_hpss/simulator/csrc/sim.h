@@ -327,6 +327,9 @@ typedef struct sim_state {
 
 /* PACIFICA_HPSS_SIM's state; NULL: not set, or not formatted (said once on stderr). */
 sim_state *sim_api(void);
+/* Does the variable name another state by now? A login looks for it. */
+bool sim_api_moved(void);
+void sim_api_forget(void);
 /* 0 or -errno; make: the directory and an empty table file are made if needed. */
 int sim_state_open(const char *directory, bool make, sim_state **state);
 sim_world *sim_lock(sim_state *state);
@@ -450,6 +453,8 @@ typedef struct {
 sim_thread *sim_this_thread(void);
 /* What EBUSY costs with api_config_t as it is, in seconds (fact 2.6). */
 double sim_busy_delay(void);
+/* Does the library itself wait for a stage in the background (fact 5: RetryStageInp)? */
+bool sim_retries_stage(void);
 /* The process's slot in the state. */
 uint32_t sim_this_process(void);
 /* want: bits 4, 2, 1 as in a mode. Checks no more than mode bits (fact 8.15). */

@@ -150,25 +150,45 @@ int sim_state_open(const char *directory, bool make, sim_state **result)
     return rc;
 }
 
-static pthread_once_t api_once = PTHREAD_ONCE_INIT;
-static sim_state *api_state;
+static _Atomic(sim_state *) api_state;
 
-static void find_api_state(void)
-{
-    const char *directory = getenv("PACIFICA_HPSS_SIM");
-    int rc = sim_state_open(directory, false, &api_state);
-
-    if (rc < 0)
-        fprintf(stderr, "simulator of HPSS: %s (PACIFICA_HPSS_SIM=%s): %s\n",
-                rc == -EINVAL ? "no state directory is named"
-                              : "that is not the directory of a formatted state",
-                directory == NULL ? "" : directory, strerror(-rc));
-}
-
+/*
+ * Not formatted when first asked: asked again by the next call, so that a process may
+ * format the state after it has loaded the library.
+ */
 sim_state *sim_api(void)
 {
-    pthread_once(&api_once, find_api_state);
-    return api_state;
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+    sim_state *state = atomic_load_explicit(&api_state, memory_order_acquire);
+
+    if (state != NULL)
+        return state;
+    const char *directory = getenv("PACIFICA_HPSS_SIM");
+    int rc = sim_state_open(directory, false, &state);
+    if (rc == 0) {
+        atomic_store_explicit(&api_state, state, memory_order_release);
+        return state;
+    }
+    if (!atomic_flag_test_and_set(&said))
+        fprintf(stderr, "simulator of HPSS: %s (PACIFICA_HPSS_SIM=%s): %s\n",
+                directory == NULL ? "no state directory is named"
+                                  : "that is not the directory of a formatted state",
+                directory == NULL ? "" : directory, strerror(-rc));
+    return NULL;
+}
+
+bool sim_api_moved(void)
+{
+    sim_state *state = atomic_load(&api_state), *named = NULL;
+
+    return state != NULL &&
+           (sim_state_open(getenv("PACIFICA_HPSS_SIM"), false, &named) < 0 ||
+            named != state);
+}
+
+void sim_api_forget(void)
+{
+    atomic_store(&api_state, NULL);
 }
 
 /*
@@ -297,19 +317,20 @@ static void bury(sim_state *state, uint32_t process)
     sim_checkpoint(state);
 }
 
-/* The slots that this copy holds itself: its own lock does not conflict with it. */
-static uint32_t own_process = SIM_NONE;
+/* The slot that this copy holds itself: its own lock does not conflict with it. */
+static const sim_state *own_state;
+static uint32_t own_process;
 static int own_pid;
 
-static bool is_own(uint32_t process)
+static bool is_own(const sim_state *state, uint32_t process)
 {
-    return process == own_process && own_pid == getpid();
+    return state == own_state && process == own_process && own_pid == getpid();
 }
 
 void sim_reap(sim_state *state)
 {
     for (uint32_t i = 0; i < SIM_PROCESSES; i++)
-        if (state->world->processes[i].used && !is_own(i) &&
+        if (state->world->processes[i].used && !is_own(state, i) &&
             process_lock(state, F_OFD_GETLK, F_WRLCK, i) == 0)
             bury(state, i);
 }
@@ -328,6 +349,7 @@ int sim_process_begin(sim_state *state, uint32_t *process)
         SIM_TOUCH(state, world->processes[i]);
         world->processes[i].used = 1;
         world->processes[i].pid = getpid();
+        own_state = state;
         own_process = i;
         own_pid = getpid();
         *process = i;
@@ -340,7 +362,7 @@ void sim_process_end(sim_state *state, uint32_t process)
 {
     bury(state, process);
     process_lock(state, F_OFD_SETLK, F_UNLCK, process);
-    own_process = SIM_NONE;
+    own_state = NULL;
 }
 
 int sim_open_begin(sim_state *state, uint32_t process, uint32_t file, uint32_t *open)

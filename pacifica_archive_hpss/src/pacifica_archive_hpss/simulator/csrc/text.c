@@ -46,19 +46,30 @@ static size_t character(const unsigned char *byte)
     return length;
 }
 
+static size_t plain(const unsigned char *byte)
+{
+    size_t length = 0;
+
+    while (byte[length] >= 0x20 && byte[length] < 0x7f && byte[length] != '"' &&
+           byte[length] != '\\')
+        length++;
+    return length;
+}
+
 void sim_print_quoted(sim_text *text, const char *value)
 {
-    grow(text, strlen(value) + 2);
     sim_print(text, "\"");
     for (const unsigned char *byte = (const unsigned char *)value; *byte != '\0'; byte++) {
-        size_t length;
+        size_t length = plain(byte);
 
+        sim_print(text, "%.*s", (int)length, (const char *)byte);
+        byte += length;
+        if (*byte == '\0')
+            break;
         if (*byte == '"' || *byte == '\\')
             sim_print(text, "\\%c", *byte);
         else if (*byte < 0x20 || *byte == 0x7f)
             sim_print(text, "\\u%04x", *byte);
-        else if (*byte < 0x80)
-            sim_print(text, "%c", *byte);
         else if ((length = character(byte)) > 0) {
             sim_print(text, "%.*s", (int)length, (const char *)byte);
             byte += length - 1;
