@@ -91,7 +91,7 @@ typedef struct {
 
 /* A PVList that was given to a caller, who frees it; see xattr.c. */
 typedef struct {
-    uint64_t address;
+    uint64_t address; /* of the cookie in it: layouts differ between releases */
     uint64_t cookie;
     int32_t pid;
     int32_t spare;

@@ -147,8 +147,7 @@ static bool is_outstanding(const sim_pvlist *record)
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return errno == EACCES || errno == EPERM; /* alive, not ours to look at */
-    ssize_t got = pread(fd, &cookie, sizeof cookie,
-                        (off_t)(record->address + offsetof(given_list, cookie)));
+    ssize_t got = pread(fd, &cookie, sizeof cookie, (off_t)record->address);
     close(fd);
     return got == (ssize_t)sizeof cookie && cookie == record->cookie;
 }
@@ -195,7 +194,7 @@ static pv_list_t *give_list(sim_state *state, const char *label)
         SIM_TOUCH(state, tape->pvlists[tape->pvlists_used]);
         given->cookie = tape->next_order * 0x9e3779b97f4a7c15u ^ (uintptr_t)given;
         tape->pvlists[tape->pvlists_used++] = (sim_pvlist){
-            .address = (uintptr_t)given, .cookie = given->cookie, .pid = getpid()};
+            .address = (uintptr_t)&given->cookie, .cookie = given->cookie, .pid = getpid()};
     }
     return &given->list;
 }
