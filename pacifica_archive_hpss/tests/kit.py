@@ -11,7 +11,12 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+# First, for it says which extension module the others import.
+import binding  # noqa: F401 (as said)
 import pytest
+from ways import WAY
+
+# isort: split
 
 from pacifica_archive_core.testing import ArchiveContract, SourceKind
 from pacifica_archive_hpss import HpssArchive, HpssOptions
@@ -44,6 +49,8 @@ def process_simulator() -> Simulator:
         os.environ[_STATE] = folder.name
     simulator = Simulator(os.environ[_STATE])
     simulator.format()
+    for name, value in WAY.knobs.items():
+        simulator.knob(name, value)
     return simulator
 
 

@@ -287,7 +287,8 @@ class Names:
             ) from failure
 
     def _make(self, directory: str) -> None:
-        """Make a directory and those above it, but for those that are known."""
+        """Make a directory, and those above it that are not known."""
+        self._known.discard(directory)
         names = directory.removeprefix(self._prefix).strip("/").split("/")
         paths = [
             self._prefix + "".join(f"/{name}" for name in names[: n + 1])
