@@ -238,7 +238,7 @@ int API_StageBatchInit(hpss_stage_batch_t *Batch, int Len)
     Batch->List.List_val = calloc((size_t)Len, sizeof *Batch->List.List_val);
     if (Batch->List.List_val == NULL)
         return -ENOMEM;
-    Batch->List.List_len = (unsigned int)Len;
+    Batch->List.List_len = Batch->sim_size = (unsigned int)Len;
     return 0;
 }
 
@@ -247,9 +247,9 @@ int API_StageBatchInsertBFObj(hpss_stage_batch_t *Batch, int Idx,
                               int FromStorageLevel, int ToStorageLevel,
                               u_signed64 Offset, u_signed64 Length, uint32_t Flags)
 {
-    if (Batch == NULL || BfObj == NULL || Idx < 0 ||
-        (unsigned int)Idx >= Batch->List.List_len)
+    if (Batch == NULL || BfObj == NULL || Idx < 0 || (unsigned int)Idx >= Batch->sim_size)
         return -EINVAL;
+    Batch->sim_inserted += Batch->List.List_val[Idx].sim_filled == 0;
     Batch->List.List_val[Idx] = (hpss_stage_batch_entry_t){
         .Length = Length, .Offset = Offset, .BFObj = *BfObj,
         .ToStorageLevel = ToStorageLevel, .FromStorageLevel = FromStorageLevel,
@@ -303,9 +303,8 @@ int hpss_StageBatchCallBack(hpss_stage_batch_t *Batch, bfs_callback_addr_t *Call
     if (Batch == NULL || ReqID == NULL || BFIDs == NULL || Status == NULL)
         return (int)sim_leave(&call, -EFAULT);
     unsigned int count = Batch->List.List_len;
-    for (unsigned int i = 0; i < count; i++)
-        if (Batch->List.List_val == NULL || !Batch->List.List_val[i].sim_filled)
-            return (int)sim_leave(&call, -EOPNOTSUPP);
+    if (count != Batch->sim_inserted)
+        return (int)sim_leave(&call, -EOPNOTSUPP);
     if (count == 0 || count > BATCH)
         return (int)sim_leave(&call, -EINVAL);
     memset(BFIDs, 0, sizeof *BFIDs);

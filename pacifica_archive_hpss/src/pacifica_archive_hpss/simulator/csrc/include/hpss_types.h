@@ -392,6 +392,7 @@ typedef struct {
         hpss_stage_batch_entry_t *List_val;
         unsigned int List_len;
     } List;
+    unsigned int sim_size, sim_inserted;
 } hpss_stage_batch_t;
 
 typedef struct {
