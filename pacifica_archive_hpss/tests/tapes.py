@@ -105,7 +105,7 @@ def tapes(**options: object) -> Iterator[Tapes]:
         "durable": False,
         **options,
     }
-    full = simulator.knobs()["cartridge_files"]
+    shipped = simulator.knobs()
     simulator.settle()
     simulator.counters(reset=True)
     try:
@@ -115,7 +115,8 @@ def tapes(**options: object) -> Iterator[Tapes]:
         simulator.clear_rules()
         simulator.speed(1)
         simulator.settle()
-        simulator.knob("cartridge_files", full)
+        for name in ("cartridge_files", "delay_ms"):
+            simulator.knob(name, shipped[name])
     left = simulator.counters(reset=True)
 
     assert eventually(lambda: simulator.counters()["open_files"] == 0)

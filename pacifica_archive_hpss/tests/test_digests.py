@@ -230,11 +230,19 @@ def test_a_busy_store_is_asked_again(store: Tapes) -> None:
     assert {"md5": MD5} == store.archive.digests(1)
 
 
+def test_all_digests_that_are_in_use_fit(store: Tapes) -> None:
+    names = ("md5", "sha1", "sha256", "sha512", "blake2b", "sha3_512")
+    digests = {name: hashlib.new(name, b"data").digest() for name in names}
+    put(store, digests)
+
+    assert digests == store.archive.digests(1)
+
+
 def test_digests_that_are_too_long_are_refused_and_nothing_is_stored(
     store: Tapes,
 ) -> None:
     with pytest.raises(NotSupported):
-        put(store, {"long": bytes(5000)})
+        put(store, {"long": bytes(1000)})
 
     entries = store.simulator.ls(store.archive.options.prefix)
 

@@ -6,6 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
+from kit import KEYTAB, USER
 from tapes import DATA, Tapes, eventually, tapes
 
 from pacifica_archive_core import (
@@ -14,6 +15,9 @@ from pacifica_archive_core import (
     FileOffline,
     NoSuchFile,
 )
+from pacifica_archive_hpss import recall
+from pacifica_archive_hpss._hpss import lib
+from pacifica_archive_hpss.session import Credentials, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,6 +122,20 @@ def test_a_version_that_takes_its_place_is_read(store: Tapes) -> None:
     assert (True, DATA[::-1]) == (asked, found)
 
 
+def test_an_offline_version_that_takes_its_place_is_asked_for_too() -> None:
+    with tapes() as store, ThreadPoolExecutor(1) as pool:
+        store.offline(1, 2)
+        store.simulator.speed(0)
+        pool.submit(store.archive.open, 1, recall=True)
+        first = eventually(lambda: store.submissions() == 1)
+        session = Session.shared(Credentials(user=USER, auth=KEYTAB, mechanism="unix"))
+        session.call(lib.pah_rename, store.path(2), store.path(1))
+        second = eventually(lambda: store.submissions() == 2)
+        store.archive.close()
+
+        assert (True, True) == (first, second)
+
+
 # --- how many may wait
 
 
@@ -135,7 +153,12 @@ def test_of_nine_threads_one_does_not_wait() -> None:
         )
 
 
-def test_those_who_wait_are_told_when_the_archive_is_closed() -> None:
+@pytest.mark.timeout(10)
+def test_those_who_wait_are_told_when_the_archive_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Else the next look would tell them.
+    monkeypatch.setattr(recall, "_FIRST_PAUSE_S", 60.0)
     with tapes() as store, ThreadPoolExecutor(1) as pool:
         store.offline(1)
         store.simulator.speed(0)
@@ -186,6 +209,23 @@ def test_a_closed_reader_of_tape_holds_nothing(store: Tapes) -> None:
     store.archive.open(1, recall=True).close()
 
     assert 0 == store.simulator.counters()["open_files"]
+
+
+def test_one_reader_of_tape_after_another_may_wait(store: Tapes) -> None:
+    store.put(1, cos=TAPE_ONLY)
+    sizes = []
+    for _ in range(9):
+        with store.archive.open(1, recall=True) as reader:
+            sizes.append(len(reader.readall()))
+
+    assert [len(DATA)] * 9 == sizes
+
+
+def test_a_read_from_tape_takes_no_more_than_a_buffer(store: Tapes) -> None:
+    """A terabyte is not held in memory because somebody asks for it."""
+    store.put(1, cos=TAPE_ONLY)
+    with store.archive.open(1, recall=True) as reader:
+        assert store.archive.block_size == len(reader.read(len(DATA)))
 
 
 def test_a_tape_that_cannot_be_read_is_damage(store: Tapes) -> None:

@@ -41,6 +41,10 @@ ROWS: dict[str, tuple[Sequence[Level], Residency]] = {
     "first level tape, empty": ([tape(0), disk(100)], Residency.DISK),
     "second disk": ([disk(0), disk(100), tape(100)], Residency.DISK_AND_TAPE),
     "second disk, not migrated": ([disk(0), disk(100), tape(0)], Residency.DISK),
+    "two disks, the first whole": (
+        [disk(100), disk(10), tape(100)],
+        Residency.DISK_AND_TAPE,
+    ),
     "two disks, partial": ([disk(10), disk(40), tape(100)], Residency.PARTIAL),
     "2 tape copies": ([disk(0), tape(100), tape(100)], Residency.TAPE),
     # Were copies added up, this one would be PARTIAL.

@@ -215,6 +215,8 @@ def test_stage_opens_no_file(store: Tapes) -> None:
 def test_threads_that_ask_for_one_file_submit_it_once(store: Tapes) -> None:
     store.offline(1)
     store.simulator.speed(0)
+    # So that all ask after its state before one has asked for it.
+    store.simulator.knob("delay_ms", 50)
     barrier = threading.Barrier(8)
 
     def ask() -> None:
@@ -247,6 +249,20 @@ def test_a_failed_batch_is_not_sent_again(store: Tapes) -> None:
         list(store.archive.stage_many([1, 2]))
 
     assert 1 == store.submissions()
+
+
+@needs_batch
+def test_what_a_batch_says_of_one_file_is_that_files_answer(store: Tapes) -> None:
+    store.simulator.knob("cartridge_files", 1)
+    store.offline(1, 2, 3)
+    (label,) = store.cartridges(2)
+    store.simulator.damage(label)
+    answers = [type(answer) for _, answer in store.archive.stage_many([1, 2, 3])]
+
+    assert ([bool, ArchiveUnavailable, bool], [3]) == (
+        answers,
+        store.simulator.counters()["batches"],
+    )
 
 
 def test_without_an_address_monitors_turn_red(store: Tapes) -> None:
@@ -421,6 +437,20 @@ def test_what_is_done_makes_room() -> None:
         assert 3 == store.submissions()
 
 
+def test_what_is_done_makes_room_for_no_more_than_it_took() -> None:
+    with tapes(max_outstanding=2) as store:
+        store.offline(*range(1, 6))
+        store.archive.stage(1)
+        store.archive.stage(2)
+        store.simulator.settle()
+        store.simulator.speed(0)
+        store.archive.stage(3)
+        store.archive.stage(4)
+
+        with pytest.raises(TooManyRecalls):
+            store.archive.stage(5)
+
+
 def test_what_is_asked_for_takes_no_room_a_second_time() -> None:
     with tapes(max_outstanding=1) as store:
         store.offline(1)
@@ -525,14 +555,16 @@ def test_without_states_this_process_remembers_what_it_asked_for(store: Tapes) -
     assert (False, 1) == (store.archive.stage(1), store.submissions())
 
 
+@pytest.mark.parametrize("many", [False, True])
 @pytest.mark.usefixtures("stateless")
 def test_without_states_a_file_that_came_and_went_is_asked_for_again(
     store: Tapes,
+    many: bool,  # noqa: FBT001 (a parameter of pytest's)
 ) -> None:
     store.offline(1)
     store.archive.stage(1)
     store.simulator.settle()
-    came = store.archive.stage(1)
+    came = dict(store.archive.stage_many([1]))[1] if many else store.archive.stage(1)
     store.simulator.purge(store.path(1))
     store.archive.stage(1)
 

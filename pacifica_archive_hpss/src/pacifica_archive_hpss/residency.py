@@ -94,16 +94,17 @@ def residency_of(size: int, levels: Sequence[Level]) -> Residency:
     """
     if size == 0:
         return Residency.DISK
-    disk = tape = 0
+    disk = 0
+    on_tape = False
     for level in levels:
         if level.media is Media.DISK:
             disk = max(disk, level.size)
         elif level.media is Media.TAPE:
             if level.size > disk:
                 return Residency.PARTIAL if disk else Residency.TAPE
-            tape = max(tape, level.size)
+            on_tape = on_tape or level.size > 0
     if disk:
-        return Residency.DISK_AND_TAPE if tape else Residency.DISK
+        return Residency.DISK_AND_TAPE if on_tape else Residency.DISK
     described = any(level.media in {Media.DISK, Media.TAPE} for level in levels)
     claimed = any(level.claims_data for level in levels)
     return Residency.LOST if described and not claimed else Residency.UNKNOWN
