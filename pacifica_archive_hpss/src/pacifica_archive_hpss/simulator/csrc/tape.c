@@ -424,10 +424,21 @@ static void complete(sim_state *state, uint32_t drive)
     free_request(state, slot);
 }
 
-/* Is one with the same id, of another file and not of the same batch, being done? */
-static bool is_gated(const sim_tape *tape, const sim_request *request)
+/* Drives in sight: the ones behind are idle and empty. */
+static uint32_t drives_used(const sim_tape *tape, uint32_t at_least)
 {
-    for (unsigned d = 0; d < SIM_DRIVES; d++) {
+    uint32_t used = SIM_DRIVES;
+
+    while (used > at_least && tape->drives[used - 1].request == 0 &&
+           tape->drives[used - 1].cartridge == 0)
+        used--;
+    return used;
+}
+
+/* Is one with the same id, of another file and not of the same batch, being done? */
+static bool is_gated(const sim_tape *tape, uint32_t used, const sim_request *request)
+{
+    for (uint32_t d = 0; d < used; d++) {
         if (tape->drives[d].request == 0)
             continue;
         const sim_request *other = &tape->requests[tape->drives[d].request - 1];
@@ -518,6 +529,7 @@ static void assign(sim_state *state, double at)
             idle += tape->drives[d].request == 0;
         if (idle == 0)
             return;
+        uint32_t used = drives_used(tape, drives);
         uint32_t best = SIM_NONE;
         bool best_loaded = false;
         for (uint32_t slot = 0; slot < tape->requests_used; slot++) {
@@ -539,12 +551,12 @@ static void assign(sim_state *state, double at)
             }
             uint32_t cartridge = file->levels[level].vv[0].cartridge;
             bool loaded = false, taken = false;
-            for (unsigned d = 0; d < SIM_DRIVES; d++)
+            for (uint32_t d = 0; d < used; d++)
                 if (tape->drives[d].cartridge == cartridge + 1) {
                     taken = tape->drives[d].request != 0;
                     loaded = !taken && d < drives;
                 }
-            if (taken || is_gated(tape, request))
+            if (taken || is_gated(tape, used, request))
                 continue;
             if (best == SIM_NONE ||
                 goes_before(world, request, loaded, &tape->requests[best], best_loaded)) {

@@ -385,7 +385,7 @@ static int do_queue(sim_state *state, int argc, sim_text *answer)
     return 0;
 }
 
-static const char *const stage_codes[] = {"open", "async", "background", "none"};
+static const char *const stage_codes[] = {"block", "async", "background", "none"};
 static const char *const media_words[] = {"none", "disk", "tape"};
 
 static void class_json(const sim_class *class, sim_text *answer)
@@ -500,7 +500,7 @@ static int do_cos(sim_state *state, int argc, const char *const *argv, sim_text 
         return refuse(answer, rc, "there are at most %d classes of service", SIM_CLASSES);
     if (rc < 0)
         return refuse(answer, rc,
-                      "wanted: ID [--levels disk,tape] [--stage open|async|background|none] "
+                      "wanted: ID [--levels disk,tape] [--stage block|async|background|none] "
                       "[--name TEXT] [--min BYTES] [--max BYTES]");
     return 0;
 }
