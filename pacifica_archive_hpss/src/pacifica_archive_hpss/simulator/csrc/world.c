@@ -407,6 +407,8 @@ static int parse_levels(const char *text, sim_class *class)
     snprintf(copy, sizeof copy, "%s", text);
     class->levels = 0;
     memset(class->media, 0, sizeof class->media);
+    if (strcmp(text, "none") == 0)
+        return 0; /* no level is described: where its files are is not known */
     while ((word = strsep(&rest, ",")) != NULL) {
         if (class->levels == SIM_LEVELS)
             return -EINVAL;
@@ -422,12 +424,15 @@ static int parse_levels(const char *text, sim_class *class)
 
 static int parse_class(int argc, const char *const *argv, sim_class *class)
 {
+    bool described = class->levels > 0;
+
     for (int i = 0; i + 1 < argc; i += 2) {
         const char *value = argv[i + 1];
         double number;
         if (strcmp(argv[i], "--levels") == 0) {
             if (parse_levels(value, class) < 0)
                 return -EINVAL;
+            described = true;
         } else if (strcmp(argv[i], "--stage") == 0) {
             unsigned code = 0;
             while (code < 4 && strcmp(stage_codes[code], value) != 0)
@@ -447,10 +452,13 @@ static int parse_class(int argc, const char *const *argv, sim_class *class)
             return -EINVAL;
         }
     }
-    return argc % 2 == 0 && class->levels > 0 ? 0 : -EINVAL;
+    return argc % 2 == 0 && described ? 0 : -EINVAL;
 }
 
-/* cos | cos ID [--levels disk,tape] [--stage CODE] [--name N] [--min B] [--max B] */
+/*
+ * cos | cos ID [--levels disk,tape | none] [--stage CODE] [--name N] [--min B] [--max B]
+ * Hierarchies as of fact 8.4, in place of a configuration file.
+ */
 static int do_cos(sim_state *state, int argc, const char *const *argv, sim_text *answer)
 {
     double number = 0;
