@@ -18,6 +18,25 @@ if TYPE_CHECKING:
 
 __all__ = ["WAY", "Way"]
 
+#: Beginnings of node ids.
+_WITH_KNOBS = ("tests/test_contract.py::TestHpss::", "tests/test_ways.py")
+_WITH_HEADERS = (
+    *_WITH_KNOBS,
+    "tests/stress/test_load.py::test_threads_of_one_archive",
+    "tests/test_counters.py",
+    "tests/test_digests.py",
+    "tests/test_selftest.py",
+    "tests/test_session.py",
+    "tests/test_staging.py",
+)
+#: Tests of calls that older headers do not have, by ends of node ids.
+_OF_BATCHES = (
+    "::test_a_stage_of_a_purged_file_is_three_calls",
+    "::test_a_stage_of_a_file_that_is_asked_for_is_two_calls",
+    "::test_a_stage_of_n_files_is_n_calls_and_two",
+)
+_WITH_BATCHES = ("", "9.3", "10.3")
+
 
 @attrs.frozen(kw_only=True)
 class Way:
@@ -48,6 +67,22 @@ class Way:
     def ordinary(self) -> bool:
         """Whether nothing is asked for."""
         return self == Way()
+
+    def keeps(self, test: str) -> bool:
+        """
+        Whether a test, by its node id, is of use.
+
+        Other headers change what the extension module is, unkind calls what each
+        operation meets; what neither can change is left to the ordinary run.
+        """
+        if self.ordinary:
+            return True
+        if self.sanitizer:
+            return test.startswith("tests/stress/")
+        wanted = _WITH_HEADERS if self.headers else _WITH_KNOBS
+        if self.headers not in _WITH_BATCHES and test.endswith(_OF_BATCHES):
+            return False
+        return test.startswith(wanted)
 
     @property
     def stress_s(self) -> float:

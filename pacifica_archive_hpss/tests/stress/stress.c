@@ -41,6 +41,8 @@ static const char *state;
 static atomic_bool over;
 static atomic_uint serials;
 static atomic_uint faults;
+/* What has to have happened, or nothing was proven. */
+static atomic_uint wholes, on_tape;
 static pah_build build;
 
 static void fault(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -273,6 +275,8 @@ static void fetch(worker *self)
         fault("slot %u has no label: %lu bytes", slot, (unsigned long)offset);
     }
     explained("read", count, &error, offline);
+    if (count == 0)
+        atomic_fetch_add(&wholes, 1);
     close_file(fd);
 }
 
@@ -289,8 +293,10 @@ static bool look(const char *path, pah_status *status)
         status->bitfile.handle_size == 0 ||
         status->bitfile.handle_size > sizeof status->bitfile.handle)
         fault("%s: kind %d, bitfile %.71s", path, status->kind, status->bitfile.id);
+    uint64_t on_disk = 0;
     for (int i = 0; i < PAH_LEVELS; i++) {
         const pah_level *level = &status->levels[i];
+        on_disk += level->flags & PAH_DISK ? level->bytes : 0;
         if (level->bytes > status->size || (level->bytes > 0 && level->flags == 0) ||
             memchr(level->cartridge, 0, sizeof level->cartridge) == NULL ||
             (level->flags & PAH_TAPE && level->bytes > 0 && level->cartridge[0] == 0))
@@ -298,6 +304,8 @@ static bool look(const char *path, pah_status *status)
                   (unsigned long)level->bytes, (unsigned long)status->size,
                   level->flags, level->cartridge);
     }
+    if (on_disk == 0)
+        atomic_fetch_add(&on_tape, 1);
     return true;
 }
 
@@ -524,17 +532,18 @@ static void *operate(void *data)
     static const char *const knobs[] = {"short_reads", "short_writes", "full", "tor",
                                         "delay_ms"};
     uint64_t *chance = data;
-    char path[64];
+    char path[64], folder[64];
     while (!atomic_load(&over)) {
         slot_path(path, below(chance, SLOTS));
+        snprintf(folder, sizeof folder, "/stress/%u", below(chance, 4));
         switch (below(chance, 8)) {
         case 0:
             tell("migrate", "/stress");
             break;
         case 1:
         case 2:
-            tell("migrate", path);
-            tell("purge", path);
+            tell("migrate", folder);
+            tell("purge", folder);
             break;
         case 3:
             tell("stage", path);
@@ -592,7 +601,7 @@ int main(int argc, char **argv)
     alarm((unsigned)seconds + 120);
     setenv("PACIFICA_HPSS_SIM", state, 1);
     hpss_sim_free(COMMAND("format", "--fds", "256"));
-    hpss_sim_free(COMMAND("speed", "1000"));
+    hpss_sim_free(COMMAND("speed", "100"));
     pah_describe(&build);
     if (pah_login("hpss.unix", "unix", argv[0], &error) < 0) {
         fprintf(stderr, "stress: login: %s (%s)\n", strerror(error.code), error.name);
@@ -635,9 +644,12 @@ int main(int argc, char **argv)
     }
     hpss_sim_free(counters);
     pah_logout();
-    fprintf(stderr, "stress: %lu things done by %u threads, %u versions stored\n",
-            (unsigned long)done, count, atomic_load(&serials));
-    if (done < count)
+    fprintf(stderr,
+            "stress: %lu things done by %u threads, %u versions stored, %u read whole,"
+            " %u seen on tape\n",
+            (unsigned long)done, count, atomic_load(&serials), atomic_load(&wholes),
+            atomic_load(&on_tape));
+    if (atomic_load(&wholes) < count || atomic_load(&on_tape) == 0)
         fault("too little was done to prove anything");
     free(workers);
     free(threads);
