@@ -78,8 +78,8 @@ class Descriptor:
             HpssError: it failed.
         """
         try:
-            # One that was interrupted has no number yet.
-            if len(self._opened) > 1 and self._session.usable:
+            # One that was interrupted may have no number, or that of an error.
+            if self._opened[1:] > [-1] and self._session.usable:
                 self._close()
         finally:
             self._opened.clear()

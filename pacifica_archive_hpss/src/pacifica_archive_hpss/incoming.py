@@ -88,10 +88,11 @@ class IncomingFile:
             self._file = descriptors.create(
                 path, size=size, class_of_service=class_of_service
             )
-        except BaseException:
+        except BaseException as exc:
             # It may be there though the reply was lost.
-            with contextlib.suppress(HpssError):
-                _remove(session, path)
+            if not isinstance(exc, HpssError) or exc.unclear:
+                with contextlib.suppress(HpssError):
+                    _remove(session, path)
             raise
 
     def write(self, data: memoryview) -> None:
