@@ -53,11 +53,16 @@ class Report:
         ]
 
 
+NEED_TAPE = ["migrate", "purge", "open offline", "stage", "stage a batch", "recall"]
 VERDICTS = {"PASS", "FAIL", "SKIP"}
 
 
 def selftest(
-    folder: Path, *options: str, knobs: Sequence[tuple[str, str]] = (), auth: str = ""
+    folder: Path,
+    *options: str,
+    knobs: Sequence[tuple[str, str]] = (),
+    rules: Sequence[str] = (),
+    auth: str = "",
 ) -> Report:
     """Run it on a fresh simulated HPSS, in which a neighbour has a file."""
     simulator = Simulator(folder / "state")
@@ -67,7 +72,9 @@ def selftest(
     simulator.write(NEIGHBOUR, content)
     for name, value in (("mount_s", "0.5"), ("seek_s", "0.1"), *knobs):
         simulator.knob(name, value)
-    given = [f"user={USER}", f"auth={auth or KEYTAB}", *options]
+    for rule in rules:
+        simulator.rule(rule)
+    given = [f"user={USER}", f"auth={auth or KEYTAB}", "sitename=site", *options]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pacifica_archive_hpss.selftest"),
@@ -170,7 +177,7 @@ def test_a_class_of_service_without_tape_skips_what_needs_one(tmp_path: Path) ->
 
     assert (
         0,
-        ["migrate", "purge", "open offline", "stage", "stage a batch", "recall"],
+        ["hints", *NEED_TAPE],
     ) == (report.status, skipped)
 
 
@@ -192,6 +199,25 @@ def test_a_store_that_fails_is_told_without_a_traceback(
     report = selftest(tmp_path, knobs=[(knob, "1")])
 
     assert (1, False) == (report.status, "Traceback" in report.output)
+
+
+def test_what_fails_keeps_nothing_else_from_being_tried_and_removed(
+    tmp_path: Path,
+) -> None:
+    report = selftest(tmp_path, rules=["UserAttrGetAttrs:*:-EIO"])
+    failed = [name for name, word in report.verdicts().items() if word != "PASS"]
+
+    assert (1, ["attributes", "digests", "overwrite"], 4) == (
+        report.status,
+        failed,
+        len(report.simulator.ls("/site")),
+    )
+
+
+def test_a_guess_whose_trial_fails_is_refuted(tmp_path: Path) -> None:
+    report = selftest(tmp_path, rules=["Fsync:*:-EIO"], knobs=[("mount_s", "0")])
+
+    assert ["fsync"] == report.guesses("REFUTED")
 
 
 def test_a_failure_is_told_with_its_codes(tmp_path: Path) -> None:

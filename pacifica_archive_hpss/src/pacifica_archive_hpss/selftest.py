@@ -4,9 +4,10 @@ Try the HPSS of a site: what works, and which guesses of this package hold there
 ``python -m pacifica_archive_hpss.selftest --prefix /hpss/path [-o KEY=VALUE ...]``
 
 All of it happens in a new directory below the prefix, which is removed at the end;
-nothing else is touched. A file may be migrated and purged there by force, and one tape
-be mounted for it. Nothing ends a call that HPSS does not answer: the line that does not
-come is then the finding.
+nothing else is touched. Two files may be migrated and purged there by force, and tapes
+be mounted for them; where monitors turn red by stages without a callback address, give
+one. Nothing ends a call that HPSS does not answer: the line that does not come is then
+the finding.
 """
 
 from __future__ import annotations
@@ -142,7 +143,7 @@ GUESSES: Mapping[str, Guess] = {
     ),
     "state by bitfile": Guess(
         section="5",
-        text="a stage's state is found by the bitfile, also when a batch asked for it",
+        text="a stage's state is found by the bitfile, whatever the request's id was",
     ),
     "batch": Guess(
         section="5", text="a batch of stages is taken as one public program builds it"
@@ -235,6 +236,8 @@ class Trials:
         self._session_opened: Session | None = None
         self._passed: set[str] = set()
         self._failed = False
+        #: Of the file that is staged, before it is purged.
+        self._version = ""
         #: Which guesses were tried, and whether they hold.
         self._learnt: dict[str, bool] = {}
 
@@ -309,6 +312,8 @@ class Trials:
     def ping(self) -> str:
         if not self._session.build.has_ping:
             raise Skipped("this release has no hpss_PingCore that we know")
+        if not self._options.sitename:
+            raise Skipped("it needs the option sitename")
         begun_s = time.monotonic()
         with self._guess("ping"):
             self._session.call(lib.pah_ping, self._options.sitename)
@@ -319,11 +324,14 @@ class Trials:
         self._made = True
         self._refused(errno.EEXIST, lib.pah_mkdir, self._folder, 0o755)
         self._refused(errno.ENOENT, lib.pah_mkdir, f"{self._folder}/none/a", 0o755)
-        return "made; a second time EEXIST; below a missing one ENOENT"
+        return f"{self._folder}; a second time EEXIST; below a missing one ENOENT"
 
     def open_archive(self) -> str:
         options = attrs.evolve(
-            self._options, prefix=self._folder, adopt_roots=(self._folder,)
+            self._options,
+            prefix=self._folder,
+            adopt_roots=(self._folder,),
+            recall_timeout_s=self._wait_s,
         )
         self._archive_opened = HpssArchive(options)
         self._archive.check()
@@ -415,6 +423,8 @@ class Trials:
         return f"created with {_MODE:04o}, is {mode:04o}: a chmod more for each file"
 
     def hints(self) -> str:
+        if self._options.class_of_service is not None:
+            raise Skipped("the option class_of_service is given")
         with self._guess("hints"):
             path = self._write("hints", _OLD)
         chosen = self._raw(path).class_of_service
@@ -504,14 +514,14 @@ class Trials:
         return f"two files, now {residency.value}"
 
     def purge(self) -> str:
-        version = self._archive.status(_STAGED).version
+        self._version = self._archive.status(_STAGED).version
         for file_id in (_STAGED, _BATCHED):
             self._trial_call("purge", lib.pah_purge, self._path(file_id))
         status = self._archive.status(_STAGED)
         if status.online:
             raise Skipped(f"it is still {status.residency.value}")
-        self._learnt["version"] = version == status.version
-        _ensure(self._learnt["version"], f"version {version} became {status.version}")
+        with self._guess("version"):
+            self._ensure_version()
         return f"two files, now {status.residency.value}; the version is the same"
 
     def open_offline(self) -> str:
@@ -532,7 +542,8 @@ class Trials:
     def stage(self) -> str:
         with self._guess("request id"):
             _ensure(not self._archive.stage(_STAGED), "it is said to be on disk")
-        return self._staged_once("state", _STAGED)
+        with self._guess("state"):
+            return self._staged_once(_STAGED)
 
     def stage_batch(self) -> str:
         if not self._session.build.has_batch:
@@ -541,7 +552,19 @@ class Trials:
             ((_, answer),) = self._archive.stage_many([_BATCHED])
             if isinstance(answer, ArchiveError):
                 raise answer
-        return self._staged_once("state by bitfile", _BATCHED)
+        seen = self._staged_once(_BATCHED)
+        raw = self._look(_BATCHED)[1]
+        states = ffi.new("int32_t[]", 1)
+        with self._guess("state by bitfile"):
+            self._session.call(
+                lib.pah_batch_state,
+                1,
+                ffi.new("pah_bitfile[]", [raw.bitfile]),
+                uuid.uuid4().bytes,
+                states,
+            )
+            _ensure(states[0] != lib.PAH_STAGE_UNKNOWN, "by another id it is unknown")
+        return f"{seen}; its state is known by another id too"
 
     def recall(self) -> str:
         begun_s = time.monotonic()
@@ -552,6 +575,8 @@ class Trials:
             pause.wait(min(1.0, self._wait_s / 100))
         with self._guess("recall"), self._opened(_STAGED) as reader:
             _ensure(reader.readall() == _OLD, "the bytes are not those stored")
+        with self._guess("version"):
+            self._ensure_version()
         _ensure(self._archive.stage(_STAGED), "a stage says it is not on disk")
         return f"on disk after {time.monotonic() - begun_s:.1f} s, with its bytes"
 
@@ -604,9 +629,14 @@ class Trials:
 
     @contextlib.contextmanager
     def _guess(self, name: str) -> Iterator[None]:
-        """Refute a guess if the block fails; else confirm it."""
-        self._learnt[name] = False
-        yield
+        """Refute a guess if the block fails; else confirm it, unless it is skipped."""
+        try:
+            yield
+        except Skipped:
+            raise
+        except Exception:
+            self._learnt[name] = False
+            raise
         self._learnt[name] = True
 
     def _refused(self, code: int, function: Callable[..., int], *args: object) -> None:
@@ -625,18 +655,17 @@ class Trials:
         except HpssError as exc:
             raise Skipped(f"this user cannot {what} here: {exc}") from exc
 
-    def _staged_once(self, guess: str, file_id: int) -> str:
+    def _staged_once(self, file_id: int) -> str:
         """Ask again for what was asked for just now."""
         build = self._session.build
         if not (build.has_batch or build.has_stage_status):
             raise Skipped("this release tells no state of a stage")
         if self._archive.status(file_id).online:
             raise Skipped("it is on disk already, and a second request not needed")
-        with self._guess(guess):
-            _ensure(
-                self._state(file_id) != lib.PAH_STAGE_UNKNOWN,
-                "its state is not known: each further request would be a new one",
-            )
+        _ensure(
+            self._state(file_id) != lib.PAH_STAGE_UNKNOWN,
+            "its state is not known: each further request would be a new one",
+        )
         self._archive.stage(file_id)
         return "asked for; the second time its state is known, so nothing is sent"
 
@@ -699,6 +728,10 @@ class Trials:
     def _opened(self, file_id: int) -> ArchiveReader:
         # With a recall: the site's class of service may be of tape only.
         return self._archive.open(file_id, recall=True)
+
+    def _ensure_version(self) -> None:
+        version = self._archive.status(_STAGED).version
+        _ensure(version == self._version, f"version {self._version} became {version}")
 
     def _ensure_digests(self, file_id: int) -> None:
         kept = dict(self._archive.digests(file_id))
