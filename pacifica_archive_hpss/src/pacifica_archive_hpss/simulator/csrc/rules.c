@@ -86,10 +86,11 @@ int sim_apply_rules(sim_call *call)
     if (atomic_load_explicit(&state->world->rule_count, memory_order_acquire) == 0)
         return 0;
     sim_world *world = sim_lock(state);
-    for (uint32_t i = 0; i < SIM_RULES && rc == 0; i++) {
+    for (uint32_t i = 0; i < SIM_RULES; i++) {
         sim_rule *rule = &world->rules[i];
 
-        if (!fits(rule, call) || rule->at >= 0 || !is_due(rule))
+        /* Each rule counts by itself, also what an earlier one makes fail. */
+        if (!fits(rule, call) || rule->at >= 0 || !is_due(rule) || rc != 0)
             continue;
         switch ((enum sim_action)rule->action) {
         case SIM_ACT_FAIL:
