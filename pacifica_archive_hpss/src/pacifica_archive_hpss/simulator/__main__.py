@@ -52,13 +52,16 @@ of each command.
 
 _RULE = """\
 A rule is FUNCTION[@PATHGLOB]:WHEN:ACTION and makes calls of the Client API fail.
+Without a text, the rules there are and how often each has matched are printed.
 
-FUNCTION  a name without hpss_: Open, Rename, FileGetXAttributes, ...
+FUNCTION  a name without hpss_: Open, Rename, FileGetXAttributes, ...; *: all
 PATHGLOB  only calls with such a path; Read and Write: the path at the open
 WHEN      3: the third call from now that matches; 1-3; 2+; *: every one
 ACTION    -EBUSY            fails so before it has done anything
           -HPSS_ESTALE      the same with a number that only HPSS has
+          -EIO@4096         Read, Write: that byte cannot be had, those before can
           lost-ECONNRESET   is done, then the reply is lost and the call fails so
+          drop-ECONNRESET   fails so, and all calls of the process until it logs in
           hang              does not return until the rules are cleared
           kill              the caller dies of SIGKILL before anything is done
           lost-kill         is done, then the caller dies
@@ -71,23 +74,33 @@ ACTION    -EBUSY            fails so before it has done anything
 """
 
 _KNOBS = """\
-Without a name, all knobs and their values are printed as JSON.
+Without a name, all knobs and their values are printed.
 
 login, calls and threads
   prelogin          what calls before the login do: error (-EPERM) or hang
+  user              the one user that may log in; empty: everybody
+  refused_user      a user that may not
+  mechanism         the one way to log in: unix, krb5, ...; any: every way
   expired           1: credentials have expired, until the next login
   down              1: nothing answers (-ECONNREFUSED)
   strict            1: abort a process that breaks a rule of the API
   delay_ms          how long each call to the core server takes
+  library_retries   1: -EBUSY comes only after the retries of HPSS's own library
   ping_skew_s       how far the server's clock is ahead
   fds               open files at once in a process
 bytes
   short_reads       1: reads return fewer bytes than asked for, each at random
   short_writes      1: writes as well
+  read_error_at     the byte of each file where -EIO begins; -1: none
+  write_error_at    the byte of each file where -ENOSPC begins; -1: none
   full              1: no space is left (-ENOSPC)
+  io_ms             how long each transfer takes at least
+  io_rate           bytes per second of a transfer; 0: no limit
+  close_frees       0: a hpss_Close that fails leaves the file open (a guess)
 names
   rename_replaces   0: hpss_Rename onto a file fails with -EEXIST (a guess)
   mode_at_create    0: the mode given to hpss_Open is not heeded (a guess)
+  open_sets_umask   0: hpss_Open does not apply the umask (a guess)
 classes of service
   default_cos       where files go of which no size is known
   stage_code:COS    what opening a file on tape does in that class: block, async,
@@ -97,8 +110,23 @@ tapes
   mount_s           seconds to mount one; 60 to 120 is real
   seek_s            seconds to wind one from end to end; 100 is real
   rate              bytes per second from a tape; 300000000 is real
+  cartridge_files   files on a cartridge, before `migrate` begins the next one
   tor               1: recalls are ordered by the simulator, as HPSS 7.5.1 may
 """
+
+_COS = """\
+Without an ID, all are printed. A class is made if there is none of that ID; files
+keep the levels that they have.
+"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Option:
+    """An option of a command; one with a value may be given more than once."""
+
+    name: str
+    summary: str
+    value: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,15 +134,15 @@ class _Command:
     """
     One command that is handed to the library as it stands.
 
-    Of the words, "[X]" may be left out and "X..." may be repeated.
+    Of the words, "[X]" may be left out and "X..." may be repeated; options go before
+    words that may be repeated, and behind any others.
     """
 
     name: str
     summary: str
     details: str = ""
     words: tuple[str, ...] = ()
-    flag: str = ""
-    flag_summary: str = ""
+    options: tuple[_Option, ...] = ()
 
 
 _BELOW = "Of a directory, all files below it are meant."
@@ -151,12 +179,27 @@ _COMMANDS = (
         summary="copy files down to the levels below the first",
         words=("PATH...",),
         details=_BELOW,
+        options=(
+            _Option(
+                name="cartridge",
+                value="LABEL",
+                summary="put them there; given more than once, each file is spread",
+            ),
+            _Option(
+                name="aggregate",
+                value="N",
+                summary="put so many files at one position, behind each other",
+            ),
+        ),
     ),
     _Command(
         name="purge",
         summary="free the disk of files that are on a lower level too",
         words=("PATH...",),
         details=_BELOW,
+        options=(
+            _Option(name="level", value="N", summary="only that one; the first is 0"),
+        ),
     ),
     _Command(
         name="stage",
@@ -188,22 +231,44 @@ _COMMANDS = (
     _Command(
         name="counters",
         summary="print as JSON what was called, and what was done wrong",
-        flag="--reset",
-        flag_summary="begin at 0 again",
+        options=(_Option(name="reset", summary="begin at 0 again"),),
     ),
     _Command(
         name="rule",
         summary="make calls of the Client API fail",
         words=("[TEXT]",),
         details=_RULE,
-        flag="--clear",
-        flag_summary="remove all rules",
+        options=(_Option(name="clear", summary="remove all rules"),),
     ),
     _Command(
         name="knob",
         summary="set how the simulated HPSS behaves, or show it",
         words=("[NAME]", "[VALUE]"),
         details=_KNOBS,
+    ),
+    _Command(
+        name="cos",
+        summary="show or set the classes of service",
+        words=("[ID]",),
+        details=_COS,
+        options=(
+            _Option(name="name", value="TEXT", summary="what it is called"),
+            _Option(
+                name="levels", value="disk,tape", summary="from the top, or none"
+            ),
+            _Option(
+                name="stage",
+                value="CODE",
+                summary="when a file on tape is opened: block, async, background"
+                " or none",
+            ),
+            _Option(name="min", value="BYTES", summary="for files of at least that"),
+            _Option(name="max", value="BYTES", summary="for files of at most that"),
+        ),
+    ),
+    _Command(
+        name="queue",
+        summary="show the recalls that are queued or under way",
     ),
     _Command(
         name="speed",
@@ -303,10 +368,19 @@ def _parser() -> argparse.ArgumentParser:
             name = word.strip("[].")
             nargs = "?" if word.startswith("[") else "+" if word.endswith("...") else 1
             command.add_argument(f"word {name}", metavar=name, nargs=nargs)
-        if described.flag:
-            command.add_argument(
-                described.flag, action="store_true", help=described.flag_summary
-            )
+        for option in described.options:
+            if option.value:
+                command.add_argument(
+                    f"--{option.name}",
+                    action="append",
+                    default=[],
+                    metavar=option.value,
+                    help=option.summary,
+                )
+            else:
+                command.add_argument(
+                    f"--{option.name}", action="store_true", help=option.summary
+                )
     return parser
 
 
@@ -337,21 +411,28 @@ def _drive(given: argparse.Namespace) -> None:
     else:
         (described,) = (each for each in _COMMANDS if each.name == given.command)
         answer = simulator.run(given.command, *_arguments(described, given))
-        if answer:
+        # Of a rule, its number: there is nothing to be done with it.
+        if isinstance(answer, dict | list):
             sys.stdout.write(json.dumps(answer, indent=2) + "\n")
 
 
-def _arguments(described: _Command, given: argparse.Namespace) -> Iterator[str]:
-    """Yield what the library is given after the command's name."""
+def _arguments(described: _Command, given: argparse.Namespace) -> list[str]:
+    """Return what the library is given after the command's name."""
     values = vars(given)
-    if described.flag and values[described.flag.strip("-")]:
-        yield described.flag
+    options: list[str] = []
+    for option in described.options:
+        value = values[option.name]
+        if option.value:
+            for each in value:
+                options += [f"--{option.name}", each]
+        elif value:
+            options.append(f"--{option.name}")
+    words: list[str] = []
     for word in described.words:
         value = values[f"word {word.strip('[].')}"]
-        if isinstance(value, str):
-            yield value
-        elif value is not None:
-            yield from value
+        words += [value] if isinstance(value, str) else value or []
+    repeats = any(word.endswith("...") for word in described.words)
+    return options + words if repeats else words + options
 
 
 def _table(entries: list[Entry]) -> Iterator[str]:

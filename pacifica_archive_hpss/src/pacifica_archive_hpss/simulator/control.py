@@ -16,7 +16,7 @@ from pacifica_archive_hpss.simulator.building import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["Counters", "Entry", "Level", "Simulator", "SimulatorError"]
 
@@ -30,6 +30,7 @@ class Level(TypedDict):
     cartridge: str
     position: int
     offset: int
+    volumes: int
 
 
 class Entry(TypedDict):
@@ -194,13 +195,31 @@ class Simulator:
         """Remove a name."""
         self.run("remove", path)
 
-    def migrate(self, *paths: str) -> None:
-        """Copy files, or all files below directories, to the levels below."""
-        self.run("migrate", *paths)
+    def migrate(
+        self,
+        *paths: str,
+        cartridges: Iterable[str] = (),
+        aggregate: int | None = None,
+    ) -> None:
+        """
+        Copy files, or all files below directories, to the levels below.
 
-    def purge(self, *paths: str) -> None:
-        """Free the disk levels of files that a lower level holds."""
-        self.run("purge", *paths)
+        Args:
+            paths: of files or directories.
+            cartridges: labels: where the first copies go. Of more than one, each
+                file is spread over all of them. By default, one is filled after the
+                other.
+            aggregate: put so many files at one position, behind each other.
+        """
+        options = [word for label in cartridges for word in ("--cartridge", label)]
+        if aggregate is not None:
+            options += ["--aggregate", str(aggregate)]
+        self.run("migrate", *options, *paths)
+
+    def purge(self, *paths: str, level: int | None = None) -> None:
+        """Free one disk level, or all, of files that a lower level holds."""
+        options = () if level is None else ("--level", str(level))
+        self.run("purge", *options, *paths)
 
     def stage(self, *paths: str) -> None:
         """Have files on disk now, in no time, without mounting anything."""
@@ -231,6 +250,10 @@ class Simulator:
         """Add an error rule, ``FUNCTION[@PATHGLOB]:WHEN:ACTION``."""
         self.run("rule", text)
 
+    def rules(self) -> list[dict[str, Any]]:
+        """Return the rules ("rule") and how many calls each has matched ("seen")."""
+        return cast("list[dict[str, Any]]", self.run("rule"))
+
     def clear_rules(self) -> None:
         """Remove all error rules, which also ends the calls that hang by them."""
         self.run("rule", "--clear")
@@ -242,6 +265,23 @@ class Simulator:
     def knobs(self) -> dict[str, Any]:
         """Return all knobs and their values."""
         return cast("dict[str, Any]", self.run("knob"))
+
+    def cos(self, number: int | None = None, **options: str | float) -> list[Any]:
+        """
+        Return all classes of service, after setting some of one that is named.
+
+        Args:
+            number: the class; made if need be.
+            options: as those of the command: ``levels="disk,tape"``, ``max=1024``.
+        """
+        words = [] if number is None else [str(number)]
+        for name, value in options.items():
+            words += [f"--{name}", str(value)]
+        return cast("list[Any]", self.run("cos", *words))
+
+    def queue(self) -> dict[str, Any]:
+        """Return the recalls that are queued or active, and callbacks so far."""
+        return cast("dict[str, Any]", self.run("queue"))
 
     def speed(self, factor: float) -> None:
         """Set how many simulated seconds pass in a real one; 0 stops the clock."""
