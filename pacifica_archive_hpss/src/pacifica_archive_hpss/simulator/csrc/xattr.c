@@ -108,6 +108,8 @@ extern size_t __sanitizer_get_allocated_size(const volatile void *address)
 
 static pthread_once_t hooks_once = PTHREAD_ONCE_INIT;
 static bool hooked, huge_pages;
+/* Of this process: no two of its lists have the same cookie. */
+static atomic_ullong given_count;
 
 static void on_malloc(const volatile void *address, size_t size)
 {
@@ -175,6 +177,10 @@ static pv_list_t *give_list(sim_state *state, const char *label)
     pthread_once(&hooks_once, install_hooks);
     size_t size = hooked ? SMALL : LARGE;
     given_list *given = malloc(size);
+
+    if (given == NULL)
+        /* Memory is counted out strictly: small ones are seen as freed only later. */
+        given = malloc(size = SMALL);
     if (given == NULL)
         return NULL;
     if (size == LARGE && huge_pages) {
@@ -192,7 +198,7 @@ static pv_list_t *give_list(sim_state *state, const char *label)
     if (tape->pvlists_used < SIM_PVLISTS) {
         SIM_TOUCH(state, tape->pvlists_used);
         SIM_TOUCH(state, tape->pvlists[tape->pvlists_used]);
-        given->cookie = tape->next_order * 0x9e3779b97f4a7c15u ^ (uintptr_t)given;
+        given->cookie = (atomic_fetch_add(&given_count, 1) + 2) * 0x9e3779b97f4a7c15u;
         tape->pvlists[tape->pvlists_used++] = (sim_pvlist){
             .address = (uintptr_t)&given->cookie, .cookie = given->cookie, .pid = getpid()};
     }
