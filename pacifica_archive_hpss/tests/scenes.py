@@ -149,6 +149,8 @@ class Scene:
         queued: its recall has been asked for.
         known: this process has stored in the same directory before.
         litter: a leftover is in ``.incoming``.
+        aside: a rename refuses to replace, so that the old file is put aside first; who
+            is stopped then leaves it to the next opening to put it back.
         options: those that differ.
     """
 
@@ -162,6 +164,7 @@ class Scene:
     queued: bool = False
     known: bool = False
     litter: bool = False
+    aside: bool = False
     digests: Mapping[str, bytes] = attrs.field(factory=dict)
     options: Mapping[str, object] = attrs.field(factory=dict)
 
@@ -183,6 +186,7 @@ class Scene:
             place.put(f"{place.prefix}/inbox/source", self.source)
         if self.litter:
             place.put(f"{place.prefix}/.incoming/{'0' * 32}", OLD)
+        place.simulator.knob("rename_replaces", int(not self.aside))
         # A recall that was asked for is still to be queued when it is looked for.
         place.simulator.speed(0 if self.queued else 1)
         if self.purged:
@@ -198,6 +202,11 @@ class Scene:
             archive.close()
             raise
         return archive
+
+    def put_back(self, place: Place) -> None:
+        """Have the old file put back, if this scene may leave it aside."""
+        if self.aside:
+            HpssArchive(place.options()).close()
 
     def _begin(self, archive: HpssArchive) -> None:
         if self.digests and self.old is not None:
@@ -330,6 +339,16 @@ SCENES = {
     "adopt": Scene(act=adopt, source=NEW, new=NEW),
     "adopt and replace": Scene(
         act=functools.partial(adopt, overwrite=True), source=NEW, old=OLD, new=NEW
+    ),
+    "put and replace, by way of aside": Scene(
+        act=functools.partial(put, overwrite=True), old=OLD, new=NEW, aside=True
+    ),
+    "adopt and replace, by way of aside": Scene(
+        act=functools.partial(adopt, overwrite=True),
+        source=NEW,
+        old=OLD,
+        new=NEW,
+        aside=True,
     ),
     "get": Scene(act=get, answer=NEW, old=NEW, new=NEW),
     "get a range": Scene(
