@@ -1,6 +1,7 @@
 /*
  * crowd THREADS TIMES KEYTAB: each thread does all that an archive does to files of its
- * own, TIMES times, in one directory; says on stderr what did not come out as it should.
+ * own, TIMES times, in one directory; says on stderr what did not come out as it
+ * should.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -23,7 +24,10 @@ static void look(const char *path, u_signed64 size)
 {
     hpss_xfileattr_t attributes;
     memset(&attributes, 0, sizeof(attributes));
-    want("xattr", 0, hpss_FileGetXAttributes((char *)path, API_GET_STATS_FOR_ALL_LEVELS | API_GET_XATTRS_NO_BLOCK, 0, &attributes));
+    want("xattr", 0,
+         hpss_FileGetXAttributes((char *)path,
+                                 API_GET_STATS_FOR_ALL_LEVELS | API_GET_XATTRS_NO_BLOCK,
+                                 0, &attributes));
     want("size", (long)size, (long)attributes.Attrs.DataLength);
     for (int i = 0; i < HPSS_MAX_STORAGE_LEVELS; i++)
         for (unsigned32 k = 0; k < attributes.SCAttrib[i].NumberOfVVs; k++)
@@ -38,9 +42,11 @@ static void stage(const char *path, unsigned char number)
     char text[HPSS_NET_MAXBUF];
     memset(&address, 0, sizeof(address));
     memset(&request, number + 1, sizeof(request));
-    hpss_net_getaddrinfo("127.0.0.1", "9", 0, HPSS_IPPROTO_TCP, &address.sockaddr, text, sizeof(text));
+    hpss_net_getaddrinfo("127.0.0.1", "9", 0, HPSS_IPPROTO_TCP, &address.sockaddr, text,
+                         sizeof(text));
     address.id = request;
-    long rc = hpss_StageCallBack((char *)path, 0, 0, 0, &address, BFS_STAGE_ALL, &request, &bitfile);
+    long rc = hpss_StageCallBack((char *)path, 0, 0, 0, &address, BFS_STAGE_ALL,
+                                 &request, &bitfile);
     if (rc < 0)
         want("stage", 0, rc);
 }
@@ -62,7 +68,8 @@ static void *work(void *data)
         struct utimbuf when = {i, i};
         u_signed64 moved = 0;
         memset(bytes, number + i, sizeof(bytes));
-        int fd = hpss_Open(temporary, O_CREAT | O_EXCL | O_WRONLY, 0644, NULL, NULL, NULL);
+        int fd =
+            hpss_Open(temporary, O_CREAT | O_EXCL | O_WRONLY, 0644, NULL, NULL, NULL);
         want("create", 1, fd > 0);
         want("write", (long)size, hpss_Write(fd, bytes, size));
         want("close", 0, hpss_Close(fd));
@@ -86,7 +93,8 @@ static void *work(void *data)
         memset(&answer, 0, sizeof(answer));
         answer.len = 1;
         answer.Pair = &asked;
-        want("get", 0, hpss_UserAttrGetAttrs(final, &answer, UDA_API_VALUE, sizeof(value) - 1));
+        want("get", 0,
+             hpss_UserAttrGetAttrs(final, &answer, UDA_API_VALUE, sizeof(value) - 1));
         want("absent", -ENOENT, hpss_Unlink(temporary));
         want("error", -2, hpss_GetLastHPSSErrno().hpss_errno);
         if (i % 3 == 0)
@@ -103,7 +111,9 @@ int main(int argc, char **argv)
     if (argc != 4 || count < 1 || count > 64)
         return 2;
     times = atoi(argv[2]);
-    want("login", 0, hpss_SetLoginCred("hpss.unix", hpss_authn_mech_unix, hpss_rpc_cred_client, hpss_rpc_auth_type_keytab, argv[3]));
+    want("login", 0,
+         hpss_SetLoginCred("hpss.unix", hpss_authn_mech_unix, hpss_rpc_cred_client,
+                           hpss_rpc_auth_type_keytab, argv[3]));
     want("mkdir", 0, hpss_Mkdir("/crowd", 0755));
     for (int i = 0; i < count; i++) {
         numbers[i] = (unsigned char)i;

@@ -46,16 +46,42 @@ static const struct {
     long value;
 } names[] = {
 #define N(name) {#name, (long)(name)}
-    N(O_RDONLY), N(O_WRONLY), N(O_RDWR), N(O_CREAT), N(O_EXCL), N(O_TRUNC), N(O_APPEND),
-    N(O_NONBLOCK), N(SEEK_SET), N(SEEK_CUR), N(SEEK_END),
-    N(API_GET_STATS_FOR_ALL_LEVELS), N(API_GET_STATS_FOR_1STLEVEL),
-    N(API_GET_STATS_FOR_LEVEL), N(API_GET_XATTRS_NO_BLOCK),
-    N(BFS_STAGE_ALL), N(BFS_ASYNCH_CALL), N(BFS_PURGE_ALL), N(PURGE_LOCK),
-    N(PURGE_UNLOCK), N(HPSS_MIGRATE_FORCE), N(HPSS_MIGRATE_PURGE_DATA),
-    N(HPSS_SET_OFFSET_FORWARD), N(HPSS_SET_OFFSET_BACKWARD), N(NO_PRIORITY),
-    N(DESIRED_PRIORITY), N(HIGHLY_DESIRED_PRIORITY), N(REQUIRED_PRIORITY),
-    N(hpss_authn_mech_unix), N(hpss_authn_mech_krb5), N(hpss_rpc_auth_type_keytab),
-    N(hpss_rpc_auth_type_passwd), N(R_OK), N(W_OK), N(X_OK), N(F_OK),
+    N(O_RDONLY),
+    N(O_WRONLY),
+    N(O_RDWR),
+    N(O_CREAT),
+    N(O_EXCL),
+    N(O_TRUNC),
+    N(O_APPEND),
+    N(O_NONBLOCK),
+    N(SEEK_SET),
+    N(SEEK_CUR),
+    N(SEEK_END),
+    N(API_GET_STATS_FOR_ALL_LEVELS),
+    N(API_GET_STATS_FOR_1STLEVEL),
+    N(API_GET_STATS_FOR_LEVEL),
+    N(API_GET_XATTRS_NO_BLOCK),
+    N(BFS_STAGE_ALL),
+    N(BFS_ASYNCH_CALL),
+    N(BFS_PURGE_ALL),
+    N(PURGE_LOCK),
+    N(PURGE_UNLOCK),
+    N(HPSS_MIGRATE_FORCE),
+    N(HPSS_MIGRATE_PURGE_DATA),
+    N(HPSS_SET_OFFSET_FORWARD),
+    N(HPSS_SET_OFFSET_BACKWARD),
+    N(NO_PRIORITY),
+    N(DESIRED_PRIORITY),
+    N(HIGHLY_DESIRED_PRIORITY),
+    N(REQUIRED_PRIORITY),
+    N(hpss_authn_mech_unix),
+    N(hpss_authn_mech_krb5),
+    N(hpss_rpc_auth_type_keytab),
+    N(hpss_rpc_auth_type_passwd),
+    N(R_OK),
+    N(W_OK),
+    N(X_OK),
+    N(F_OK),
 #undef N
 };
 
@@ -121,13 +147,13 @@ static size_t get_hex(const char *text, void *bytes, size_t size)
 }
 
 /* {"rc": ..., "errno": ..., and whatever the caller adds before the brace. */
-#define CALL(expression)                                               \
-    do {                                                               \
-        errno = 0;                                                     \
-        long rc_ = (long)(expression);                                 \
-        int errno_ = errno;                                            \
-        fprintf(j->out, "{\"rc\": %ld, \"errno\": %d", rc_, errno_);   \
-        rc = rc_;                                                      \
+#define CALL(expression)                                                               \
+    do {                                                                               \
+        errno = 0;                                                                     \
+        long rc_ = (long)(expression);                                                 \
+        int errno_ = errno;                                                            \
+        fprintf(j->out, "{\"rc\": %ld, \"errno\": %d", rc_, errno_);                   \
+        rc = rc_;                                                                      \
     } while (0)
 #define IS(name) (strcmp(j->word[0], name) == 0)
 
@@ -172,8 +198,9 @@ static void put_levels(FILE *out, hpss_xfileattr_t *attrs, int give_back)
     fprintf(out, ", \"levels\": [");
     for (int i = 0; i < HPSS_MAX_STORAGE_LEVELS; i++) {
         bf_sc_attrib_t *level = &attrs->SCAttrib[i];
-        fprintf(out, "%s{\"raw\": %u, \"disk\": %d, \"tape\": %d, \"data\": %d", i ? ", " : "",
-                level->Flags, !!(level->Flags & BFS_BFATTRS_LEVEL_IS_DISK),
+        fprintf(out, "%s{\"raw\": %u, \"disk\": %d, \"tape\": %d, \"data\": %d",
+                i ? ", " : "", level->Flags,
+                !!(level->Flags & BFS_BFATTRS_LEVEL_IS_DISK),
                 !!(level->Flags & BFS_BFATTRS_LEVEL_IS_TAPE),
                 !!(level->Flags & BFS_BFATTRS_DATAEXISTS_AT_LEVEL));
         fprintf(out, ", \"bytes\": %lu, \"vvs\": [", level->BytesAtLevel);
@@ -181,8 +208,11 @@ static void put_levels(FILE *out, hpss_xfileattr_t *attrs, int give_back)
         for (unsigned32 k = 0; k < vvs && k < BFS_MAX_VV_TO_RETURN_AT_LEVEL; k++) {
             bf_vv_attrib_t *vv = &level->VVAttrib[k];
             pv_list_t *list = vv->PVList;
-            fprintf(out, "%s{\"position\": %d, \"offset\": %lu, \"bytes\": %lu, \"label\": \"%s\"}",
-                    k ? ", " : "", vv->RelPosition, vv->RelPositionOffset, vv->BytesOnVV,
+            fprintf(out,
+                    "%s{\"position\": %d, \"offset\": %lu, \"bytes\": %lu, \"label\": "
+                    "\"%s\"}",
+                    k ? ", " : "", vv->RelPosition, vv->RelPositionOffset,
+                    vv->BytesOnVV,
                     list && list->List.List_len ? list->List.List_val[0].Name : "");
             if (list && give_back)
                 free(list);
@@ -194,8 +224,10 @@ static void put_levels(FILE *out, hpss_xfileattr_t *attrs, int give_back)
 
 static void put_stat(FILE *out, const hpss_stat_t *s)
 {
-    fprintf(out, ", \"size\": %lu, \"mode\": %u, \"links\": %u, \"mtime\": %u, \"ctime\": %u",
-            s->st_size, s->st_mode, s->st_nlink, s->hpss_st_mtime, s->hpss_st_ctime);
+    fprintf(
+        out,
+        ", \"size\": %lu, \"mode\": %u, \"links\": %u, \"mtime\": %u, \"ctime\": %u",
+        s->st_size, s->st_mode, s->st_nlink, s->hpss_st_mtime, s->hpss_st_ctime);
 }
 
 static int callback(const char *text, bfs_callback_addr_t *address)
@@ -243,11 +275,13 @@ static void uda(job *j, int values)
 #if V < 705
         CALL(hpss_UserAttrGetAttrs(path(j, 1), &list, UDA_API_VALUE));
 #else
-        CALL(hpss_UserAttrGetAttrs(path(j, 1), &list, UDA_API_VALUE, HPSS_XML_SIZE - 1));
+        CALL(
+            hpss_UserAttrGetAttrs(path(j, 1), &list, UDA_API_VALUE, HPSS_XML_SIZE - 1));
 #endif
         fprintf(j->out, ", \"xml\": [");
         for (int i = 0; rc >= 0 && i < list.len; i++)
-            fprintf(j->out, "%s%d", i ? ", " : "", !strncmp(list.Pair[i].Value, "<", 1));
+            fprintf(j->out, "%s%d", i ? ", " : "",
+                    !strncmp(list.Pair[i].Value, "<", 1));
         fprintf(j->out, "], \"values\": [");
         for (int i = 0; rc >= 0 && i < list.len; i++) {
             char *value = hpss_ChompXMLHeader(list.Pair[i].Value, NULL);
@@ -349,15 +383,15 @@ static void open_file(job *j)
             in.MaxFileSize = (u_signed64)number(value);
             priorities.MaxFileSizePriority = how;
             break;
-        default:
-            in.COSId = (unsigned32)number(value);
-            priorities.COSIdPriority = how;
+        default: in.COSId = (unsigned32)number(value); priorities.COSIdPriority = how;
         }
     }
     if (j->count > 4)
-        CALL(hpss_Open(path(j, 1), (int)num(j, 2), (mode_t)num(j, 3), &in, &priorities, &chosen));
+        CALL(hpss_Open(path(j, 1), (int)num(j, 2), (mode_t)num(j, 3), &in, &priorities,
+                       &chosen));
     else
-        CALL(hpss_Open(path(j, 1), (int)num(j, 2), (mode_t)num(j, 3), NULL, NULL, &chosen));
+        CALL(hpss_Open(path(j, 1), (int)num(j, 2), (mode_t)num(j, 3), NULL, NULL,
+                       &chosen));
     fprintf(j->out, ", \"cos\": %u}", rc >= 0 ? chosen.COSId : 0);
 }
 
@@ -391,7 +425,8 @@ static void run_forked(job *j)
     close(ends[0]);
     int status;
     waitpid(child, &status, 0);
-    fprintf(j->out, "{\"rc\": %d, \"errno\": 0, \"child\": %s}", status, used ? text : "null");
+    fprintf(j->out, "{\"rc\": %d, \"errno\": 0, \"child\": %s}", status,
+            used ? text : "null");
 }
 
 static void *run_thread(void *data)
@@ -407,11 +442,13 @@ static void run(job *j)
     long rc = 0;
     FILE *out = j->out;
     if (IS("SetLoginCred")) { /* USER KEYTAB [MECHANISM [TYPE]] */
-        CALL(hpss_SetLoginCred(word(j, 1),
-                               (hpss_authn_mech_t)(j->count > 3 ? num(j, 3) : hpss_authn_mech_unix),
-                               hpss_rpc_cred_client,
-                               (hpss_rpc_auth_type_t)(j->count > 4 ? num(j, 4) : hpss_rpc_auth_type_keytab),
-                               word(j, 2)));
+        CALL(hpss_SetLoginCred(
+            word(j, 1),
+            (hpss_authn_mech_t)(j->count > 3 ? num(j, 3) : hpss_authn_mech_unix),
+            hpss_rpc_cred_client,
+            (hpss_rpc_auth_type_t)(j->count > 4 ? num(j, 4)
+                                                : hpss_rpc_auth_type_keytab),
+            word(j, 2)));
         fprintf(out, "}");
     } else if (IS("PurgeLoginCred")) {
         hpss_PurgeLoginCred();
@@ -424,11 +461,13 @@ static void run(job *j)
         fprintf(out, "{\"rc\": 0, \"errno\": 0}");
     } else if (IS("GetLastHPSSErrno")) {
         hpss_errno_state_t state = hpss_GetLastHPSSErrno();
-        fprintf(out, "{\"rc\": 0, \"errno\": 0, \"code\": %d, \"function\": \"%s\"", state.hpss_errno, state.func);
+        fprintf(out, "{\"rc\": 0, \"errno\": 0, \"code\": %d, \"function\": \"%s\"",
+                state.hpss_errno, state.func);
         put_reqid(out, &state.requestId);
         fprintf(out, ", \"name\": \"%s\"}", hpss_ErrnoName(state.hpss_errno));
     } else if (IS("ErrnoName")) {
-        fprintf(out, "{\"rc\": 0, \"errno\": 0, \"name\": \"%s\"}", hpss_ErrnoName((int)num(j, 1)));
+        fprintf(out, "{\"rc\": 0, \"errno\": 0, \"name\": \"%s\"}",
+                hpss_ErrnoName((int)num(j, 1)));
     } else if (IS("BuildLevelString")) {
         char *text = hpss_BuildLevelString();
         fprintf(out, "{\"rc\": 0, \"errno\": 0, \"text\": \"%s\"}", text);
@@ -480,7 +519,8 @@ static void run(job *j)
         CALL(0);
         errno = 0;
         streams[slot] = hpss_Fopen(path(j, 1), word(j, 2));
-        fprintf(out, ", \"stdio_errno\": %d, \"stream\": %d}", errno, streams[slot] ? slot : -1);
+        fprintf(out, ", \"stdio_errno\": %d, \"stream\": %d}", errno,
+                streams[slot] ? slot : -1);
     } else if (IS("Fread")) {
         size_t size = (size_t)num(j, 2);
         char *buffer = malloc(size + 1);
@@ -530,21 +570,24 @@ static void run(job *j)
     } else if (IS("FileGetXAttributes")) { /* PATH FLAGS LEVEL [FILL [keep]] */
         hpss_xfileattr_t attributes;
         memset(&attributes, j->count > 4 ? (int)num(j, 4) : 0, sizeof(attributes));
-        CALL(hpss_FileGetXAttributes(path(j, 1), (unsigned32)num(j, 2), (unsigned32)num(j, 3), &attributes));
+        CALL(hpss_FileGetXAttributes(path(j, 1), (unsigned32)num(j, 2),
+                                     (unsigned32)num(j, 3), &attributes));
         if (rc >= 0) {
             put_attrs(out, &attributes.Attrs);
             if (j->count <= 4 || num(j, 4) == 0)
                 put_levels(out, &attributes, j->count <= 5);
             else
-                fprintf(out, ", \"flags\": [%u, %u, %u, %u, %u]", attributes.SCAttrib[0].Flags,
-                        attributes.SCAttrib[1].Flags, attributes.SCAttrib[2].Flags,
-                        attributes.SCAttrib[3].Flags, attributes.SCAttrib[4].Flags);
+                fprintf(out, ", \"flags\": [%u, %u, %u, %u, %u]",
+                        attributes.SCAttrib[0].Flags, attributes.SCAttrib[1].Flags,
+                        attributes.SCAttrib[2].Flags, attributes.SCAttrib[3].Flags,
+                        attributes.SCAttrib[4].Flags);
             if (j->count > 5)
                 kept = attributes;
         }
         fprintf(out, "}");
     } else if (IS("Stage")) { /* FD LENGTH FLAGS */
-        CALL(hpss_Stage((int)num(j, 1), 0, (u_signed64)num(j, 2), 0, (unsigned32)num(j, 3)));
+        CALL(hpss_Stage((int)num(j, 1), 0, (u_signed64)num(j, 2), 0,
+                        (unsigned32)num(j, 3)));
         fprintf(out, "}");
     } else if (IS("StageCallBack")) { /* PATH REQUEST PORT|-|NULL */
         bfs_callback_addr_t address;
@@ -560,10 +603,12 @@ static void run(job *j)
         if (!is_null)
             callback(word(j, 3), &address);
         address.id = request;
-        CALL(hpss_StageCallBack(path(j, 1), 0, 0, 0, is_null ? NULL : &address, BFS_STAGE_ALL, &request, &bitfile));
+        CALL(hpss_StageCallBack(path(j, 1), 0, 0, 0, is_null ? NULL : &address,
+                                BFS_STAGE_ALL, &request, &bitfile));
         put_reqid(out, &request);
         fprintf(out, "}");
-    } else if (IS("StageState")) { /* PATH REQUEST: GetAsyncStatus by the release's name */
+    } else if (IS("StageState")) { /* PATH REQUEST: GetAsyncStatus by the release's name
+                                    */
         hpss_fileattr_t attributes;
         hpss_reqid_t request;
         signed32 state = -1;
@@ -573,7 +618,8 @@ static void run(job *j)
         if (hpss_FileGetAttributes(path(j, 1), &attributes) < 0)
             exit(3);
 #if V < 705
-        CALL(hpss_GetAsynchStatus((signed32)request, &attributes.Attrs.BitfileId, &state));
+        CALL(hpss_GetAsynchStatus((signed32)request, &attributes.Attrs.BitfileId,
+                                  &state));
 #else
         CALL(hpss_GetAsyncStatus(request, &attributes.Attrs.BitfileObj, &state));
 #endif
@@ -648,7 +694,8 @@ static void run(job *j)
         hpss_dirent_t entry;
         memset(&entry, 0, sizeof(entry));
         CALL(hpss_Readdir((int)num(j, 1), &entry));
-        fprintf(out, ", \"name\": \"%s\", \"length\": %d}", entry.d_namelen ? entry.d_name : "", entry.d_namelen);
+        fprintf(out, ", \"name\": \"%s\", \"length\": %d}",
+                entry.d_namelen ? entry.d_name : "", entry.d_namelen);
     } else if (IS("Closedir")) {
         CALL(hpss_Closedir((int)num(j, 1)));
         fprintf(out, "}");
@@ -688,7 +735,8 @@ static void run(job *j)
         pthread_join(other->thread, NULL);
         fprintf(out, "%s", other->text);
     } else if (IS("ended")) {
-        fprintf(out, "{\"rc\": %d, \"errno\": 0}", pthread_tryjoin_np(threads[num(j, 1)]->thread, NULL) == 0);
+        fprintf(out, "{\"rc\": %d, \"errno\": 0}",
+                pthread_tryjoin_np(threads[num(j, 1)]->thread, NULL) == 0);
     } else if (IS("fork")) {
         run_forked(j);
     } else {
@@ -705,7 +753,8 @@ int main(void)
         job j = {0};
         char *rest = NULL;
         line[strcspn(line, "\n")] = 0;
-        for (char *part = strtok_r(line, "\t", &rest); part && j.count < WORDS; part = strtok_r(NULL, "\t", &rest))
+        for (char *part = strtok_r(line, "\t", &rest); part && j.count < WORDS;
+             part = strtok_r(NULL, "\t", &rest))
             j.word[j.count++] = part;
         j.out = open_memstream(&j.text, &j.size);
         run(&j);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,8 @@ import pytest
 from pacifica_archive_hpss.simulator import VERSIONS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from simulated import Client
 
     from pacifica_archive_hpss.simulator import Simulator
@@ -172,3 +175,79 @@ def test_writing_moves_the_time_of_the_content(
     client("Close", fd)
 
     assert 1 < simulator.ls("/f")[0]["mtime_s"]
+
+
+def test_one_byte_of_a_file_may_be_unreadable(
+    client: Client, simulator: Simulator
+) -> None:
+    """In the middle of a read, what stands before it is had."""
+    client.put("/f", b"x" * 100)
+    client.put("/g", b"x" * 100)
+    simulator.rule("Read@/f:*:-EIO@60")
+    answers = []
+    for path in ("/f", "/g"):
+        fd = client.rc("Open", path, "O_RDONLY", 0)
+        answers += [client.rc("Read", fd, 100), client.rc("Read", fd, 100)]
+
+    assert [60, -errno.EIO, 100, 0] == answers
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_lost_connection_stays_lost_until_the_next_login(
+    client: Client, simulator: Simulator
+) -> None:
+    client.put("/f", b"hello")
+    fd = client.rc("Open", "/f", "O_RDONLY", 0)
+    simulator.rule("Read:1:drop-ECONNRESET")
+    answers = [
+        client.rc("Read", fd, 5),
+        client.rc("Read", fd, 5),
+        client.rc("Stat", "/"),
+    ]
+    client("PurgeLoginCred")
+    client.login()
+
+    assert ([-errno.ECONNRESET, -errno.ECONNREFUSED, -errno.ECONNREFUSED], 0) == (
+        answers,
+        client.rc("Stat", "/"),
+    )
+
+
+def test_the_connection_of_one_process_is_not_that_of_another(
+    client: Client, simulator: Simulator, new_client: Callable[[], Client]
+) -> None:
+    simulator.rule("Stat:1:drop-ECONNRESET")
+    client.rc("Stat", "/")
+
+    assert 0 == new_client().login().rc("Stat", "/")
+
+
+def test_each_transfer_may_take_its_time(client: Client, simulator: Simulator) -> None:
+    simulator.knob("io_ms", 20)
+    fd = client.rc("Open", "/f", "O_CREAT|O_WRONLY", 0o644)
+    begin = time.monotonic()
+    for _ in range(5):
+        client.rc("Write", fd, "00")
+
+    assert 0.1 <= time.monotonic() - begin
+
+
+def test_bytes_may_take_their_time(client: Client, simulator: Simulator) -> None:
+    simulator.knob("io_rate", 10_000)
+    fd = client.rc("Open", "/f", "O_CREAT|O_WRONLY", 0o644)
+    begin = time.monotonic()
+    client.rc("Write", fd, "00" * 1000)
+
+    assert 0.1 <= time.monotonic() - begin
+
+
+@pytest.mark.parametrize(("frees", "code"), [(1, -errno.EBADF), (0, 0)])
+def test_a_close_that_failed_may_leave_the_file_open(
+    client: Client, simulator: Simulator, frees: int, code: int
+) -> None:
+    simulator.knob("close_frees", frees)
+    fd = client.rc("Open", "/f", "O_CREAT|O_WRONLY", 0o644)
+    simulator.rule("Close:1:-EIO")
+    client.rc("Close", fd)
+
+    assert code == client.rc("Close", fd)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -229,6 +230,23 @@ def test_different_request_ids_use_all_drives(
     ]
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_address_is_called_when_the_file_is_there(
+    client: Client, simulator: Simulator
+) -> None:
+    archive(client, simulator, "/f")
+    with socket.create_server(("127.0.0.1", 0)) as sink:
+        sink.settimeout(0)
+        client("StageCallBack", "/f", "01", str(sink.getsockname()[1]))
+        with pytest.raises(BlockingIOError):
+            sink.accept()
+        simulator.advance(1000)
+        connection, _ = sink.accept()
+        connection.close()
+
+    assert [True] == on_disk(simulator, "/f")
+
+
 def test_a_file_may_be_purged_again_before_it_is_read(
     client: Client, simulator: Simulator
 ) -> None:
@@ -328,6 +346,25 @@ def test_batches_are_counted_with_their_files(
     client("StageBatch", "02", SINK, -1, "/h")
 
     assert [2, 1] == simulator.counters()["batches"]
+
+
+def test_what_prepares_a_batch_is_counted(client: Client, simulator: Simulator) -> None:
+    archive(client, simulator, "/f", "/g")
+    client("StageBatch", "01", SINK, -1, "/f", "/g")
+    calls = simulator.counters()["calls"]
+    names = ("BatchInit", "BatchInsertBFObj", "BatchFree", "StatusFree")
+
+    assert [1, 2, 1, 1] == [calls.get(f"API_Stage{name}") for name in names]
+
+
+def test_what_prepares_a_batch_may_fail_by_a_rule(
+    client: Client, simulator: Simulator
+) -> None:
+    """The driver then sends the batch without that file."""
+    archive(client, simulator, "/f", "/g")
+    simulator.rule("StageBatchInsertBFObj:2:-ENOMEM")
+
+    assert -errno.EOPNOTSUPP == client.rc("StageBatch", "01", SINK, -1, "/f", "/g")
 
 
 # --- drives and time ---------------------------------------------------------------
