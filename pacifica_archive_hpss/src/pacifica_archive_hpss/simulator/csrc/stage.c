@@ -232,14 +232,19 @@ int hpss_GetAsyncStatus(hpss_reqid_t CallBackId, bfs_bitfile_obj_handle_t *Bitfi
 
 int API_StageBatchInit(hpss_stage_batch_t *Batch, int Len)
 {
-    if (Batch == NULL || Len <= 0)
-        return -EINVAL;
+    sim_call call;
+    int rc = sim_enter(&call, SIM_StageBatchInit, NULL);
+
+    if (rc == 0 && (Batch == NULL || Len <= 0))
+        rc = -EINVAL;
+    if (rc < 0)
+        return (int)sim_leave(&call, rc);
     memset(Batch, 0, sizeof *Batch);
     Batch->List.List_val = calloc((size_t)Len, sizeof *Batch->List.List_val);
     if (Batch->List.List_val == NULL)
-        return -ENOMEM;
+        return (int)sim_leave(&call, -ENOMEM);
     Batch->List.List_len = Batch->sim_size = (unsigned int)Len;
-    return 0;
+    return (int)sim_leave(&call, 0);
 }
 
 int API_StageBatchInsertBFObj(hpss_stage_batch_t *Batch, int Idx,
@@ -247,30 +252,45 @@ int API_StageBatchInsertBFObj(hpss_stage_batch_t *Batch, int Idx,
                               int FromStorageLevel, int ToStorageLevel,
                               u_signed64 Offset, u_signed64 Length, uint32_t Flags)
 {
-    if (Batch == NULL || BfObj == NULL || Idx < 0 || (unsigned int)Idx >= Batch->sim_size)
-        return -EINVAL;
+    sim_call call;
+    int rc = sim_enter(&call, SIM_StageBatchInsertBFObj, NULL);
+
+    if (rc == 0 && (Batch == NULL || BfObj == NULL || Idx < 0 ||
+                    (unsigned int)Idx >= Batch->sim_size))
+        rc = -EINVAL;
+    if (rc < 0)
+        return (int)sim_leave(&call, rc);
     Batch->sim_inserted += Batch->List.List_val[Idx].sim_filled == 0;
     Batch->List.List_val[Idx] = (hpss_stage_batch_entry_t){
         .Length = Length, .Offset = Offset, .BFObj = *BfObj,
         .ToStorageLevel = ToStorageLevel, .FromStorageLevel = FromStorageLevel,
         .Flags = Flags, .sim_filled = 1};
-    return 0;
+    return (int)sim_leave(&call, 0);
 }
 
 void API_StageBatchFree(hpss_stage_batch_t *Batch)
 {
-    if (Batch == NULL)
-        return;
-    free(Batch->List.List_val);
-    memset(Batch, 0, sizeof *Batch);
+    sim_call call;
+
+    /* It cannot fail: a rule may only kill here. */
+    sim_enter(&call, SIM_StageBatchFree, NULL);
+    if (Batch != NULL) {
+        free(Batch->List.List_val);
+        memset(Batch, 0, sizeof *Batch);
+    }
+    sim_leave(&call, 0);
 }
 
 void API_StageStatusFree(hpss_stage_batch_status_t *Status)
 {
-    if (Status == NULL)
-        return;
-    free(Status->StatusList.StatusList_val);
-    memset(Status, 0, sizeof *Status);
+    sim_call call;
+
+    sim_enter(&call, SIM_StageStatusFree, NULL);
+    if (Status != NULL) {
+        free(Status->StatusList.StatusList_val);
+        memset(Status, 0, sizeof *Status);
+    }
+    sim_leave(&call, 0);
 }
 
 static int status_list(hpss_stage_batch_status_t *status, unsigned int count)
