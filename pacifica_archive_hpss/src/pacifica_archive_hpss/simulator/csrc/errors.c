@@ -19,7 +19,6 @@ typedef struct {
     int linux_errno; /* 0: none is like it */
 } hpss_error;
 
-/* HPSS_ECONN last of its kind: the way back from -50 is the first row. */
 static const hpss_error hpss_errors[] = {
 #define ROW(name, linux_errno) {#name, name, linux_errno}
     ROW(HPSS_EPERM, EPERM),
@@ -112,17 +111,6 @@ int sim_hpss_number(int number)
         if (hpss_errors[i].linux_errno == number)
             return hpss_errors[i].number;
     return -number;
-}
-
-int sim_linux_number(int number)
-{
-    for (size_t i = 0; i < COUNT(hpss_errors); i++)
-        if (hpss_errors[i].number == number)
-            return hpss_errors[i].linux_errno;
-    for (size_t i = 0; i < COUNT(linux_errors); i++)
-        if (linux_errors[i].hpss_number == number)
-            return linux_errors[i].linux_errno;
-    return 0;
 }
 
 int sim_code_of_name(const char *name, bool *hpss_only)

@@ -301,33 +301,6 @@ int sim_make_parents(sim_state *state, const char *path)
     return 0;
 }
 
-/* The entry that a directory is, by looking through its parents' children. */
-void sim_path_of(const sim_world *world, uint32_t index, char path[static SIM_PATH])
-{
-    char work[SIM_PATH];
-    size_t at = sizeof work - 1;
-
-    work[at] = '\0';
-    while (index != SIM_NONE) {
-        const sim_entry *entry = &world->entries[index];
-        size_t length = strlen(entry->name);
-        uint32_t above = SIM_NONE;
-
-        if (at < length + 1)
-            break;
-        at -= length;
-        memcpy(work + at, entry->name, length);
-        work[--at] = '/';
-        for (uint32_t i = 0; entry->parent != world->root && i < world->entries_used; i++)
-            if (world->entries[i].file == entry->parent) {
-                above = i;
-                break;
-            }
-        index = above;
-    }
-    snprintf(path, SIM_PATH, "%s", work[at] == '\0' ? "/" : work + at);
-}
-
 static int each_below(sim_state *state, uint32_t index,
                       int (*visit)(sim_state *, uint32_t, void *), void *data)
 {

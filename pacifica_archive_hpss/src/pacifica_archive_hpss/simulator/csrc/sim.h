@@ -468,7 +468,6 @@ void sim_count_batch(sim_state *state, uint32_t files);
 
 /* errors.c: between Linux errno (positive) and HPSS numbers (negative). */
 int sim_hpss_number(int linux_errno);
-int sim_linux_number(int hpss_number);
 /* "EBUSY", "HPSS_ESTALE" or a number -> a negative code; 0: unknown. */
 int sim_code_of_name(const char *name, bool *hpss_only);
 /* 16 bytes that tell this call apart, as a request id. */
@@ -501,8 +500,6 @@ int sim_link_names(sim_state *state, const char *old, const char *new);
 int sim_symlink(sim_state *state, const char *contents, const char *path);
 /* Of a path with its directories above, made if missing. */
 int sim_make_parents(sim_state *state, const char *path);
-/* A whole path of an entry, for ls and messages. */
-void sim_path_of(const sim_world *world, uint32_t entry, char path[static SIM_PATH]);
 /* Calls visit for each file (kind SIM_FILE) at or below path; stops at the first < 0. */
 int sim_each_file(sim_state *state, const char *path,
                   int (*visit)(sim_state *state, uint32_t file, void *data), void *data);
