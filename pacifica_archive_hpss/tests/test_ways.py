@@ -14,7 +14,7 @@ from ways import WAY, Way
 from pacifica_archive_hpss.session import build
 
 CONTRACT = "tests/test_contract.py::TestHpss::test_of_something"
-STRESS = "tests/stress/test_stress.py::test_of_something"
+STRESS = "tests/stress/test_stress.py::test_a_seeded_fault_is_found"
 _PROGRAM = """\
 import binding
 from pacifica_archive_hpss.session import build

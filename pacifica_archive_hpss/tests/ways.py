@@ -23,19 +23,13 @@ _WITH_KNOBS = ("tests/test_contract.py::TestHpss::", "tests/test_ways.py")
 _WITH_HEADERS = (
     *_WITH_KNOBS,
     "tests/stress/test_load.py::test_threads_of_one_archive",
+    "tests/stress/test_stress.py::test_no_fault",
     "tests/test_counters.py",
     "tests/test_digests.py",
     "tests/test_selftest.py",
     "tests/test_session.py",
     "tests/test_staging.py",
 )
-#: Tests of calls that older headers do not have, by ends of node ids.
-_OF_BATCHES = (
-    "::test_a_stage_of_a_purged_file_is_three_calls",
-    "::test_a_stage_of_a_file_that_is_asked_for_is_two_calls",
-    "::test_a_stage_of_n_files_is_n_calls_and_two",
-)
-_WITH_BATCHES = ("", "9.3", "10.3")
 
 
 @attrs.frozen(kw_only=True)
@@ -80,9 +74,15 @@ class Way:
         if self.sanitizer:
             return test.startswith("tests/stress/")
         wanted = _WITH_HEADERS if self.headers else _WITH_KNOBS
-        if self.headers not in _WITH_BATCHES and test.endswith(_OF_BATCHES):
-            return False
         return test.startswith(wanted)
+
+    @property
+    def sanitizers(self) -> tuple[str, ...]:
+        """What the stress tests are instrumented with."""
+        if self.sanitizer:
+            return (self.sanitizer,)
+        # What other headers can bring about are wrong places in memory.
+        return ("address",) if self.headers else ("thread", "address")
 
     @property
     def stress_s(self) -> float:

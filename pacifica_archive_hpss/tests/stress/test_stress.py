@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from simulated import Roots
+from seeds import kept, overrun, unlocked
 from ways import WAY
 
 from pacifica_archive_hpss import _build
@@ -18,11 +17,17 @@ from pacifica_archive_hpss import _build
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from simulated import Roots
+
 THREADS = 32
-SANITIZERS = (WAY.sanitizer,) if WAY.sanitizer else ("thread", "address")
 OPTIONS = {
     "TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1",
     "ASAN_OPTIONS": "detect_leaks=1:detect_stack_use_after_return=1",
+}
+#: Beside it, where the two go together.
+UNDEFINED = {
+    "thread": (),
+    "address": ("-fsanitize=undefined", "-fno-sanitize-recover=undefined"),
 }
 HERE = Path(__file__).parent
 PACKAGE = Path(_build.__file__).parent
@@ -30,21 +35,17 @@ PACKAGE = Path(_build.__file__).parent
 PATIENCE_S = 180
 
 
-@pytest.fixture(scope="module")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Roots:
-    return Roots(tmp_path_factory.mktemp("sanitized"))
-
-
 def compiled(
     roots: Roots, sanitizer: str, made: Path, shim: Path = PACKAGE / "_shim.c"
 ) -> Path:
     """Compile the program with a shim against the simulator, all instrumented."""
-    root = roots.root(sanitize=sanitizer)
+    root = roots.root(WAY.headers or "9.3", sanitize=sanitizer)
     tools = _build.find_toolchain(root, sanitize=sanitizer)
     subprocess.run(
         [
             *(*tools.compiler, *tools.compile_flags, "-fno-omit-frame-pointer"),
             *("-Wall", "-Wextra", "-Werror", "-include", "stdint.h"),
+            *UNDEFINED[sanitizer],
             *(f"-D{feature}" for feature in tools.features),
             *(f"-I{PACKAGE}", str(HERE / "stress.c"), str(shim)),
             *(*tools.link_flags, "-o", str(made)),
@@ -80,46 +81,15 @@ def run(program: Path, state: Path, seconds: float) -> subprocess.CompletedProce
     )
 
 
-@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("sanitizer", WAY.sanitizers)
 def test_no_fault_is_found_in_the_shim_and_the_simulator(
-    sanitized: Roots, tmp_path: Path, sanitizer: str
+    roots: Roots, tmp_path: Path, sanitizer: str
 ) -> None:
     """By the sanitizer, in a byte, an answer, a counter, or what is left over."""
-    program = compiled(sanitized, sanitizer, tmp_path / "stress")
+    program = compiled(roots, sanitizer, tmp_path / "stress")
     done = run(program, tmp_path / "state", WAY.stress_s)
 
     assert 0 == done.returncode, done.stderr
-
-
-# --- what they would say of a fault
-
-
-def unlocked(source: str) -> str:
-    """Have every look at a name count itself, without a lock."""
-    counting = "static int looks; if (++looks < 0) return -EIO;"
-    return inserted(source, "pah_lstat", counting)
-
-
-def kept(source: str) -> str:
-    """Let the PVLists be."""
-    changed = re.sub(r"free\((?=[^)]*PVList\))", "(void)(", source)
-    assert changed != source
-    return changed
-
-
-def overrun(source: str) -> str:
-    """Write behind a block of the heap."""
-    copying = "char *copy = strdup(path); copy[strlen(path) + 1] = 0; free(copy);"
-    return inserted(source, "pah_lstat", copying)
-
-
-def inserted(source: str, function: str, statement: str) -> str:
-    """Return the source with a statement at the start of a function."""
-    changed = re.sub(
-        rf"(\nint32_t {function}\([^{{;]*\)\n\{{)", rf"\1\n    {statement}", source
-    )
-    assert changed != source
-    return changed
 
 
 @pytest.mark.parametrize(
@@ -131,11 +101,11 @@ def inserted(source: str, function: str, statement: str) -> str:
             ("address", kept, "LeakSanitizer: detected memory leaks"),
             ("address", overrun, "AddressSanitizer: heap-buffer-overflow"),
         )
-        if sanitizer in SANITIZERS
+        if sanitizer in WAY.sanitizers
     ],
 )
 def test_a_seeded_fault_is_found(
-    sanitized: Roots,
+    roots: Roots,
     tmp_path: Path,
     sanitizer: str,
     seed: Callable[[str], str],
@@ -144,7 +114,7 @@ def test_a_seeded_fault_is_found(
     shim = tmp_path / "_shim.c"
     source = (PACKAGE / "_shim.c").read_text(encoding="utf-8")
     shim.write_text(seed(source), encoding="utf-8")
-    program = compiled(sanitized, sanitizer, tmp_path / "stress", shim)
+    program = compiled(roots, sanitizer, tmp_path / "stress", shim)
     done = run(program, tmp_path / "state", 2)
 
     assert (True, True) == (done.returncode != 0, said in done.stderr)
