@@ -44,7 +44,9 @@ class Count:
         """The round trips, as ``4 + n``; what is local is none."""
         trips = [count for name, count in self.calls.items() if name not in LOCAL]
         fixed = sum(count for count in trips if count != N)
-        return " + ".join([str(fixed)] * bool(fixed) + ["n"] * (N in trips))
+        times = trips.count(N)
+        many = [f"{times} n" if times > 1 else "n"] * bool(times)
+        return " + ".join([str(fixed)] * bool(fixed) + many)
 
 
 _PUT = {"Open": 1, "Write": N, "Close": 1, "Utime": 1}
@@ -71,16 +73,17 @@ COUNTS = {
     ),
     "get": Count(calls=_GET, old=">= 9 + n"),
     "get from an offset": Count(calls={**_GET, "SetFileOffset": 1}, old=">= 9 + n"),
+    # From 9.3 on it is hpss_GetBatchAsynchStatus that is asked.
     "stage, on tape and not asked for": Count(
         calls={
             "FileGetXAttributes": 1,
-            "GetBatchAsynchStatus": 1,
+            "GetAsyncStatus": 1,
             "StageCallBack": 1,
         },
         old="6, and waits",
     ),
     "stage, asked for already": Count(
-        calls={"FileGetXAttributes": 1, "GetBatchAsynchStatus": 1}, old="6, and waits"
+        calls={"FileGetXAttributes": 1, "GetAsyncStatus": 1}, old="6, and waits"
     ),
     "stage, on disk": Count(calls={"FileGetXAttributes": 1}, old="6"),
     "delete": Count(calls={"Unlink": 1}, old="2"),
@@ -99,9 +102,12 @@ COUNTS = {
     "stage of many": Count(
         calls={
             "FileGetXAttributes": N,
-            "GetBatchAsynchStatus": 1,
+            "GetAsyncStatus": 1,
             "StageBatchCallBack": 1,
         }
+    ),
+    "stage of many, before 9.3": Count(
+        calls={"FileGetXAttributes": N, "GetAsyncStatus": N, "StageCallBack": N}
     ),
 }
 

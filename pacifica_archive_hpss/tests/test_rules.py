@@ -256,9 +256,8 @@ def faults_of(
     yield from _wrong_state(scene, take)
     yield from _wrong_words(take, fault)
     hits = take.calls.get(function, 0) - good.calls.get(function, 0) + 1
-    # A reply that is lost takes the descriptor with it, and a close that is not done
-    # leaves it: nobody could do better.
-    lost = {"Open": fault.lost, "Close": not fault.lost}.get(function, False)
+    # A reply that is lost takes the descriptor with it: nobody could do better.
+    lost = function == "Open" and fault.lost
     if take.left_open > (hits if lost else 0):
         yield f"{take.left_open} files are open"
     if take.lists or take.violations:
