@@ -145,6 +145,7 @@ class _Command:
     options: tuple[_Option, ...] = ()
 
 
+_LINE = 88
 _BELOW = "Of a directory, all files below it are meant."
 
 _COMMANDS = (
@@ -253,9 +254,7 @@ _COMMANDS = (
         details=_COS,
         options=(
             _Option(name="name", value="TEXT", summary="what it is called"),
-            _Option(
-                name="levels", value="disk,tape", summary="from the top, or none"
-            ),
+            _Option(name="levels", value="disk,tape", summary="from the top, or none"),
             _Option(
                 name="stage",
                 value="CODE",
@@ -297,9 +296,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             _drive(given)
         sys.stdout.flush()
-    except (BuildError, SimulatorError) as exc:
-        text = exc.strerror if isinstance(exc, SimulatorError) else exc
-        sys.stderr.write(f"{_PROGRAM}: {text}\n")
+    except BuildError as exc:
+        sys.stderr.write(f"{_PROGRAM}: {exc}\n")
+        return 1
+    except SimulatorError as exc:
+        told = shlex.join(sys.argv[1:] if arguments is None else arguments)
+        sys.stderr.write(f"{_PROGRAM}: {told}: {exc.strerror}\n")
         return 1
     except BrokenPipeError:
         # As in `ls | head`. What is still buffered has nowhere to go either.
@@ -405,7 +407,7 @@ def _drive(given: argparse.Namespace) -> None:
     elif given.command == "ls":
         entries = simulator.ls(given.path)
         if given.json:
-            sys.stdout.write(json.dumps(entries, indent=2) + "\n")
+            _print(entries)
         else:
             sys.stdout.writelines(_table(entries))
     else:
@@ -413,7 +415,14 @@ def _drive(given: argparse.Namespace) -> None:
         answer = simulator.run(given.command, *_arguments(described, given))
         # Of a rule, its number: there is nothing to be done with it.
         if isinstance(answer, dict | list):
-            sys.stdout.write(json.dumps(answer, indent=2) + "\n")
+            _print(answer)
+
+
+def _print(answer: object) -> None:
+    text = json.dumps(answer)
+    if len(text) > _LINE:
+        text = json.dumps(answer, indent=2)
+    sys.stdout.write(text + "\n")
 
 
 def _arguments(described: _Command, given: argparse.Namespace) -> list[str]:
@@ -442,7 +451,7 @@ def _table(entries: list[Entry]) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for mode, links, size, modified, cos, levels, path in rows:
         yield (
-            f"{mode}  {links:>{widths[1]}}  {size:>{widths[2]}}"
+            f"{mode:{widths[0]}}  {links:>{widths[1]}}  {size:>{widths[2]}}"
             f"  {modified:{widths[3]}}  {cos:>{widths[4]}}  {levels:{widths[5]}}"
             f"  {path}\n"
         )
