@@ -158,6 +158,22 @@ def test_lists_that_nobody_frees_are_counted(
     assert 0 < simulator.counters()["pvlists"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [((), []), (("keep",), ["2 PVLists not freed at the end of the process"])],
+    ids=["freed", "kept"],
+)
+def test_lists_that_are_left_at_the_end_of_a_process_are_a_violation(
+    client: Client, simulator: Simulator, words: tuple[str, ...], expected: list[str]
+) -> None:
+    client.put("/f", b"hello")
+    simulator.migrate("/f")
+    client("FileGetXAttributes", "/f", ALL, 0, *(("0", *words) if words else ()))
+    client.close()
+
+    assert expected == simulator.counters()["violations"]
+
+
 def test_with_no_block_a_moving_file_is_told_at_once(
     client: Client, simulator: Simulator, new_client: Callable[[], Client]
 ) -> None:

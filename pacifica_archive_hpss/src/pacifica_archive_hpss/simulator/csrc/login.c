@@ -395,6 +395,21 @@ void hpss_ClientAPIReset(void)
     sim_leave(&call, 0);
 }
 
+/* Fact 8.6: what a process that ends by itself has not freed; afterwards nobody can tell. */
+__attribute__((destructor)) static void look_for_leaks(void)
+{
+    if (atomic_load(&session.first_pid) != getpid())
+        return; /* it never logged in, or is a child of one that did */
+    sim_state *state = sim_api();
+    if (state == NULL)
+        return;
+    sim_lock(state);
+    long lists = xattr_pvlists_of(state, getpid());
+    sim_unlock(state);
+    if (lists > 0)
+        sim_violation(state, "%ld PVLists not freed at the end of the process", lists);
+}
+
 signed32 hpss_AuthnMechTypeFromString(HPSS_SIM_CONST char *text,
                                       hpss_authn_mech_t *mechanism)
 {

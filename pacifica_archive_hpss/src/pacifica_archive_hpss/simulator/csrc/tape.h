@@ -117,6 +117,8 @@ struct sim_state;
 /* xattr.c, with the lock: PVLists given to callers that are alive and not yet freed. */
 #pragma GCC visibility push(hidden)
 long xattr_pvlists(struct sim_state *state);
+/* The same of one process. */
+long xattr_pvlists_of(const struct sim_state *state, int pid);
 #pragma GCC visibility pop
 
 #endif

@@ -170,6 +170,16 @@ long xattr_pvlists(sim_state *state)
     return kept;
 }
 
+long xattr_pvlists_of(const sim_state *state, int pid)
+{
+    const sim_tape *tape = &state->world->tape;
+    long count = 0;
+
+    for (uint32_t i = 0; i < tape->pvlists_used; i++)
+        count += tape->pvlists[i].pid == pid && is_outstanding(&tape->pvlists[i]);
+    return count;
+}
+
 static pv_list_t *give_list(sim_state *state, const char *label)
 {
     sim_tape *tape = &state->world->tape;
