@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 from counts import COUNTS, table
 from scenes import BUFFER, DIGESTS, FILE_ID, NEIGHBOUR, OLD, Place, places, session
 
+from pacifica_archive_core import ArchiveError
 from pacifica_archive_hpss import HpssArchive
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ COSTLESS = {
     "hpss_ClearLastHPSSErrno",
     "hpss_GetLastHPSSErrno",
     "hpss_ErrnoName",
+    "hpss_ErrnoString",
     "hpss_ChompXMLHeader",
 }
 #: What asks after a request, by the names of older headers.
@@ -281,6 +284,38 @@ def test_a_status_is_one_call(counted: Counted) -> None:
     calls = counted.calls(lambda: counted.archive.status(FILE_ID))
 
     assert COUNTS["status"].calls == calls
+
+
+@pytest.mark.parametrize(
+    ("action", "tries"),
+    [
+        ("-EBUSY", 3),
+        ("-HPSS_ESTALE", 3),
+        ("lost-ECONNRESET", 3),
+        ("-EIO", 1),
+        ("-ENOSPC", 1),
+        ("-EINVAL", 1),
+    ],
+)
+def test_a_question_is_asked_three_times_if_that_may_help(
+    counted: Counted, action: str, tries: int
+) -> None:
+    """And with pauses between, so that a busy server is not made busier."""
+    counted.put(BUFFER)
+    counted.place.simulator.rule(f"FileGetXAttributes:*:{action}")
+
+    def act() -> None:
+        with pytest.raises(ArchiveError):
+            counted.archive.status(FILE_ID)
+
+    begun_s = time.monotonic()
+    calls = counted.calls(act)
+    waited_s = time.monotonic() - begun_s
+
+    assert ({"FileGetXAttributes": tries}, True) == (
+        calls,
+        waited_s >= (0.25 if tries == 3 else 0),
+    )
 
 
 def test_a_delete_is_one_call(counted: Counted) -> None:
