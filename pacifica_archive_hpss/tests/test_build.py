@@ -415,6 +415,7 @@ UNKIND_ANSWERS: dict[str, int | str] = {
     "batch_state": 0,
     "state_in_progress": 2,
     "state_unknown": 0,
+    "state_of_another_number": 2,
     "short_answer": -errno.EIO,
     "large_batch": -errno.EINVAL,
     "large_state": -errno.EINVAL,

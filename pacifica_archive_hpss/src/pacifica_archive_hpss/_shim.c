@@ -69,6 +69,9 @@ _Static_assert(sizeof(bitfile_handle) <= sizeof(((pah_bitfile *)0)->handle),
                "pah_bitfile is too small");
 _Static_assert(sizeof(hpss_sockaddr_t) <= sizeof(((pah_callback *)0)->address),
                "pah_callback is too small");
+/* Else an address would be dropped in silence, and monitors turn red. */
+_Static_assert(sizeof(((bfs_callback_addr_t *)0)->sockaddr) == sizeof(hpss_sockaddr_t),
+               "a callback takes another address than hpss_net_getaddrinfo gives");
 
 /* Absent from HPSS. */
 extern int hpss_sim_is_simulator(void) __attribute__((weak));
@@ -743,12 +746,7 @@ OPTIONAL int32_t state_of_stage(int32_t status)
 {
     if (status == HPSS_STAGE_STATUS_QUEUED)
         return PAH_STAGE_QUEUED;
-    if (status == HPSS_STAGE_STATUS_ACTIVE)
-        return PAH_STAGE_ACTIVE;
-    /* Of batches 0 was seen for a stage that is not, 2 for one in progress. */
-    if (status == HPSS_STAGE_STATUS_UNKNOWN || status == 0)
-        return PAH_STAGE_UNKNOWN;
-    return PAH_STAGE_ACTIVE;
+    return status == HPSS_STAGE_STATUS_UNKNOWN ? PAH_STAGE_UNKNOWN : PAH_STAGE_ACTIVE;
 }
 
 /* Take back a handle that pah_get_status gave. */
@@ -845,10 +843,15 @@ int32_t pah_batch_state(uint32_t count, const pah_bitfile *bitfiles,
                          error);
     if (result == 0 && status.StatusList.StatusList_len < count)
         result = refuse(error, EIO);
-    /* That the answers stand in the order of the list is a guess. */
+    /*
+     * That the answers stand in the order of the list is a guess. 0 was seen for a
+     * stage that is not, 2 for one in progress (GridFTP-DSI-for-HPSS, stage.c); what
+     * the numbers of single stages are is not public, so they are not looked for.
+     */
     for (each = 0; result == 0 && each < count; each++)
-        states[each] = state_of_stage(
-            (int32_t)status.StatusList.StatusList_val[each].StageStatus);
+        states[each] = status.StatusList.StatusList_val[each].StageStatus == 0
+                           ? PAH_STAGE_UNKNOWN
+                           : PAH_STAGE_ACTIVE;
     if (status.StatusList.StatusList_val != NULL)
         API_StageStatusFree(&status);
     return result;

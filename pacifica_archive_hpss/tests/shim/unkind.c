@@ -407,6 +407,10 @@ static void try_batches(void)
     last_status = 0;
     pah_batch_state(2, bitfiles, request, codes, &error);
     count("state_unknown", codes[1]);
+    /* A number of single stages, which says nothing of one in a batch. */
+    last_status = HPSS_STAGE_STATUS_UNKNOWN;
+    pah_batch_state(2, bitfiles, request, codes, &error);
+    count("state_of_another_number", codes[1]);
     count("short_answer", pah_batch_state(3, bitfiles, request, codes, &error));
     count("large_batch",
           pah_batch_stage(PAH_BATCH + 1, bitfiles, request, NULL, codes, &error));
