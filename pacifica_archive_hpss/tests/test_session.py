@@ -252,6 +252,18 @@ def test_a_renewal_that_fails_leaves_no_call_to_c(
     assert ([errno.EACCES, errno.EPERM, errno.EPERM], 1, 0) == (errors, tried, back)
 
 
+def test_a_login_whose_reply_was_lost_is_ended_before_the_next(
+    simulator: Simulator, later: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HPSS has it, and would refuse another one for as long as the process lives."""
+    simulator.knob("expired", 1)
+    simulator.rule("SetLoginCred:1:lost-ECONNRESET")
+    code = getattr(refusal(look, later), "code", None)
+    put_forward(monkeypatch)
+
+    assert (errno.EACCES, 0) == (code, look(later))
+
+
 def test_a_descriptor_of_an_earlier_login_is_not_given_to_c(
     simulator: Simulator, later: Session
 ) -> None:

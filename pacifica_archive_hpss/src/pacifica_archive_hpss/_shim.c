@@ -338,9 +338,18 @@ void pah_describe(pah_build *build)
 #endif
 }
 
+/* May a login that fails so have been made? Its reply was lost, or never waited for. */
+static int is_lost(int32_t code)
+{
+    return code == ECONNRESET || code == ECONNABORTED || code == ENOTCONN ||
+           code == EPIPE || code == ETIMEDOUT;
+}
+
 int32_t pah_login(const char *principal, const char *mechanism, const char *keytab,
                   pah_error *error)
 {
+    /* Of the one before: logins are never made at once. */
+    static int lost;
     hpss_authn_mech_t how;
     int32_t result;
 
@@ -351,10 +360,14 @@ int32_t pah_login(const char *principal, const char *mechanism, const char *keyt
         how = hpss_authn_mech_krb5;
     else
         return refuse(error, EINVAL);
+    /* A second login is EIO for as long as the first one lasts (jTReqS). */
+    if (lost)
+        hpss_PurgeLoginCred();
     result = finish_zero(hpss_SetLoginCred(TEXT(principal), how, hpss_rpc_cred_client,
                                            hpss_rpc_auth_type_keytab,
                                            (void *)TEXT(keytab)),
                          error);
+    lost = is_lost(-result);
     if (result == 0)
         __atomic_store_n(&logged_in, 1, __ATOMIC_RELEASE);
     return result;
