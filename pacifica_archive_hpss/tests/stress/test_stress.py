@@ -92,6 +92,9 @@ def test_no_fault_is_found_in_the_shim_and_the_simulator(
     assert 0 == done.returncode, done.stderr
 
 
+@pytest.mark.skipif(
+    not WAY.sanitizer, reason="shown where sanitizers are what is asked for"
+)
 @pytest.mark.parametrize(
     ("sanitizer", "seed", "said"),
     [
