@@ -53,7 +53,8 @@ _PUT = {"Open": 1, "Write": N, "Close": 1, "Utime": 1}
 _REPLACE = {**_PUT, "Rename": 1}
 _CREATE = {**_PUT, "Link": 1, "Unlink": 1}
 _SOURCE = {"Lstat": 1}
-_GET = {"FileGetXAttributes": 1, "Open": 1, "Read": N, "Close": 1}
+# HPSS opens by name: one look before, and one after that proves what was opened.
+_GET = {"FileGetXAttributes": 2, "Open": 1, "Read": N, "Close": 1}
 
 COUNTS = {
     "status": Count(calls={"FileGetXAttributes": 1}, old="6"),

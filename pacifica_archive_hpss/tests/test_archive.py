@@ -303,16 +303,27 @@ def meanwhile(
         return answer.result(30)
 
 
+def replace_elsewhere(place: Place) -> None:
+    """Replace the file as another process does: this one knows nothing of it."""
+    place.simulator.remove(place.path())
+    place.put(place.path(), NEW)
+
+
+@pytest.mark.parametrize("where", ["here", "elsewhere"])
 def test_a_reader_has_the_status_of_what_was_opened(
-    archive: HpssArchive, place: Place
+    archive: HpssArchive, place: Place, where: str
 ) -> None:
-    """Though another thread replaced the file between the look and the open."""
+    """Though the file was replaced between the look and the open."""
     store(archive, FILE_ID, OLD)
     reader = meanwhile(
         place,
         f"Open@{place.path()}",
         lambda: archive.open(FILE_ID),
-        lambda: store(archive, FILE_ID, NEW),
+        lambda: (
+            store(archive, FILE_ID, NEW)
+            if where == "here"
+            else replace_elsewhere(place)
+        ),
     )
     with reader:
         found = reader.readall()

@@ -249,18 +249,14 @@ class HpssArchive(Archive):
     # --- reading ---------------------------------------------------------------
 
     def _open(self, file_id: int, *, recall: bool) -> ArchiveReader:
-        switches = self._session.switches
-        path = self._names.path(file_id)
         while True:
-            mark = switches.mark(path)
             path, raw = self._look(file_id)
             reader = self._open_as(file_id, path, raw, recall=recall)
-            # HPSS opens by name. What this process did to the name meanwhile is known
-            # without a call; what another did, in the time between two calls, is not.
+            # HPSS opens by name and does not say what it opened. A name that is of one
+            # version before and after was of that one in between, since bitfiles do
+            # not come back; else the bytes of one would go out as those of another.
             try:
-                if switches.quiet_since(path, mark) or self._is_still(
-                    file_id, reader.status
-                ):
+                if self._is_still(file_id, reader.status):
                     return reader
             except BaseException:
                 reader.close()

@@ -99,11 +99,10 @@ class Names:
             ArchiveError: any other says that the old state stands.
         """
         path = self.path(file_id)
-        with self._session.switches.under_way(path):
-            try:
-                self._switch(file_id, file, path, overwrite=overwrite)
-            except HpssError as exc:
-                raise error_of(exc, file_id, special) from exc
+        try:
+            self._switch(file_id, file, path, overwrite=overwrite)
+        except HpssError as exc:
+            raise error_of(exc, file_id, special) from exc
 
     def restore(self, name: str) -> None:
         """
@@ -118,9 +117,7 @@ class Names:
         if match := _ASIDE.fullmatch(name):
             file_id = int(match[1], 16)
             aside = f"{self._prefix}/{INCOMING}/{name}"
-            path = self.path(file_id)
-            with self._session.switches.under_way(path):
-                self._put_back(file_id, aside, path)
+            self._put_back(file_id, aside, self.path(file_id))
 
     def take(self, file_id: int) -> None:
         """
@@ -132,14 +129,13 @@ class Names:
             ArchiveError: the store failed.
         """
         path = self.path(file_id)
-        with self._session.switches.under_way(path):
-            try:
-                self._session.call(lib.pah_unlink, path)
-            except HpssError as exc:
-                # Not tried again: by now it might be another's new file.
-                if exc.unclear and self._is_gone(file_id, path, exc):
-                    return
-                raise error_of(exc, file_id, NAME) from exc
+        try:
+            self._session.call(lib.pah_unlink, path)
+        except HpssError as exc:
+            # Not tried again: by now it might be another's new file.
+            if exc.unclear and self._is_gone(file_id, path, exc):
+                return
+            raise error_of(exc, file_id, NAME) from exc
 
     def give_back(self, file_id: int, file: Sealed) -> None:
         """
@@ -149,10 +145,9 @@ class Names:
             HpssError: it could not be seen or removed.
         """
         path = self.path(file_id)
-        with self._session.switches.under_way(path):
-            found = lstat(self._session, path)
-            if found.links > 1 and _is(file, found):
-                self._session.call(lib.pah_unlink, path)
+        found = lstat(self._session, path)
+        if found.links > 1 and _is(file, found):
+            self._session.call(lib.pah_unlink, path)
 
     def _switch(
         self, file_id: int, file: Sealed, path: str, *, overwrite: bool

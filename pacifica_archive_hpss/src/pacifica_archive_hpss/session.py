@@ -16,7 +16,6 @@ import attrs
 from pacifica_archive_core import AccessDenied, ArchiveUnavailable, ConfigError
 from pacifica_archive_hpss._hpss import ffi, lib
 from pacifica_archive_hpss.errors import HpssError
-from pacifica_archive_hpss.switches import Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -83,7 +82,6 @@ class Session:
 
     Attributes:
         build: what the extension module was compiled against.
-        switches: the names that this process is giving to other files just now.
         mode_sticks: whether a file has the mode that it was created with; None as
             long as that was not looked at.
     """
@@ -97,7 +95,6 @@ class Session:
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
         self.build = build()
-        self.switches = Switches()
         self.mode_sticks: bool | None = None
         self._pid = os.getpid()
         # Its lock may be taken twice by one thread (it is an RLock): the garbage
