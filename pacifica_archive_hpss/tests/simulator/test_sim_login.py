@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -225,6 +227,19 @@ def test_a_child_forked_before_the_login_may_log_in(
         new_client()("fork", "SetLoginCred", USER, keytab)["child"]["rc"],
         simulator.counters()["violations"],
     )
+
+
+def test_a_child_that_cannot_lock_the_state_does_not_touch_it(
+    client: Client, state: Path
+) -> None:
+    tables = state / "tables"
+    away = tables.rename(state / "away")
+    try:
+        status = client("fork", "Stat", "/")["rc"]
+    finally:
+        away.rename(tables)
+
+    assert signal.SIGABRT == os.WTERMSIG(status)
 
 
 def test_in_strict_mode_a_violation_aborts(

@@ -240,13 +240,23 @@ static void undo(sim_world *world)
     atomic_store(&world->journal_used, 0);
 }
 
-sim_world *sim_lock(sim_state *state)
+static void take_lock(sim_state *state)
 {
     pthread_mutex_lock(&state->mutex);
     if (state->fd < 0)
         state->fd = open_tables(state->directory, 0);
-    while (flock(state->fd, LOCK_EX) < 0 && errno == EINTR)
-        ;
+    while (flock(state->fd, LOCK_EX) < 0)
+        if (errno != EINTR) {
+            /* Without it the state would be spoilt for everyone. */
+            fprintf(stderr, "simulator of HPSS: %s cannot be locked: %s\n",
+                    state->directory, strerror(errno));
+            abort();
+        }
+}
+
+sim_world *sim_lock(sim_state *state)
+{
+    take_lock(state);
     if (atomic_load_explicit(&state->world->journal_used, memory_order_acquire) != 0)
         undo(state->world);
     state->world->journal_overflow = 0;
@@ -503,11 +513,7 @@ int sim_format(sim_state *state, int fds)
     };
     struct timespec now;
 
-    pthread_mutex_lock(&state->mutex);
-    if (state->fd < 0)
-        state->fd = open_tables(state->directory, 0);
-    while (flock(state->fd, LOCK_EX) < 0 && errno == EINTR)
-        ;
+    take_lock(state);
     sim_world *world = state->world;
     bool known = world->layout == SIM_LAYOUT && world->size == sizeof *world;
     uint64_t next_id = known && world->next_file_id > 0 ? world->next_file_id : 1;
