@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import errno
 import itertools
-import os
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from kit import KEYTAB, USER, open_archive, process_simulator
+from endings import end_in_a_call, end_with_a_child, log_in
+from kit import KEYTAB, USER, process_simulator
 
 from pacifica_archive_core import (
     AccessDenied,
-    ArchiveError,
     ArchiveUnavailable,
     ConfigError,
 )
@@ -27,10 +25,11 @@ from pacifica_archive_hpss._hpss import ffi, lib
 from pacifica_archive_hpss.descriptors import Descriptors
 from pacifica_archive_hpss.errors import HpssError
 from pacifica_archive_hpss.session import Credentials, Session, build
-from pacifica_archive_hpss.simulator import Simulator
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from pacifica_archive_hpss.simulator import Simulator
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -284,6 +283,58 @@ def test_a_descriptor_of_an_earlier_login_is_not_given_to_c(
     )
 
 
+# --- connections that are lost
+
+
+def lose_connections(simulator: Simulator, session: Session) -> list[object]:
+    """Let HPSS refuse all calls until the next login; return what two calls say."""
+    simulator.rule("FileGetXAttributes:1:drop-ECONNRESET")
+    return [getattr(refusal(look, session), "code", None) for _ in range(2)]
+
+
+def test_connections_lost_for_long_are_made_by_a_new_login(
+    simulator: Simulator, later: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a server would be of no use until somebody starts it anew."""
+    codes = lose_connections(simulator, later)
+    put_forward(monkeypatch)
+    back = look(later)
+
+    assert ([errno.ECONNRESET, errno.ECONNREFUSED], 0, 1) == (
+        codes,
+        back,
+        simulator.counters()["logins"],
+    )
+
+
+def test_connections_lost_for_a_moment_end_no_login(
+    simulator: Simulator, later: Session
+) -> None:
+    """A login ends all transfers, and a server that is started anew comes back."""
+    before = later.generation
+    simulator.knob("down", 1)
+    refusal(look, later)
+    simulator.knob("down", 0)
+    look(later)
+
+    assert (before, 0) == (later.generation, simulator.counters()["logins"])
+
+
+def test_what_was_answered_meanwhile_ends_the_wait(
+    simulator: Simulator, later: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two short failures are not one long one."""
+    before = later.generation
+    for _ in range(2):
+        simulator.knob("down", 1)
+        refusal(look, later)
+        simulator.knob("down", 0)
+        look(later)
+        put_forward(monkeypatch)
+
+    assert before == later.generation
+
+
 # --- other processes
 
 
@@ -309,34 +360,6 @@ def test_a_forked_child_is_told_to_open_archives_itself() -> None:
 def options(**more: object) -> HpssOptions:
     given: dict[str, Any] = {"prefix": "/", "user": USER, "auth": KEYTAB, **more}
     return HpssOptions(**given)
-
-
-def log_in(state: str, given: HpssOptions) -> None:
-    """Open an archive and print what comes of it."""
-    try:
-        open_archive(state, given).close()
-        print('"logged in"')  # noqa: T201 (read by the test)
-    except ArchiveError as exc:
-        print(f'"{type(exc).__name__}: {exc}"'.replace("\n", " "))  # noqa: T201 (as above)
-
-
-def end_with_a_child(state: str, given: HpssOptions) -> None:
-    """Fork a child that ends as programs do."""
-    with open_archive(state, given):
-        pid = os.fork()
-        if pid == 0:
-            sys.exit(0)
-        os.waitpid(pid, 0)
-    print("true")  # noqa: T201 (as above)
-
-
-def end_in_a_call(state: str, given: HpssOptions) -> None:
-    """End while a thread is in a call that never ends."""
-    archive = open_archive(state, given)
-    threading.Thread(target=archive.status, args=(7,), daemon=True).start()
-    while calls(Simulator(state), "FileGetXAttributes") == 0:
-        time.sleep(0.001)
-    print("true")  # noqa: T201 (as above)
 
 
 def test_a_process_logs_out_at_its_end(simulator: Simulator) -> None:

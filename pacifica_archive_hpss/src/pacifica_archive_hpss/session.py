@@ -34,7 +34,11 @@ _LOGIN_S = 60.0
 _DRAIN_S = 10.0
 #: How long a call waits for a renewal.
 _RENEWAL_S = 60.0
+#: How long after a login that failed for another reason than who we are.
+_PATIENCE_S = 10.0
 _DENIED = frozenset({errno.EACCES, errno.EPERM})
+#: HPSS may answer so until the next login, when it has lost a connection (a guess).
+_LOST = frozenset({errno.ECONNREFUSED, errno.ENOTCONN})
 _LEVEL_SIZE = 128
 
 
@@ -108,6 +112,8 @@ class Session:
         self.generation = 0
         #: Why nobody is logged in, if so.
         self._refusal: HpssError | None = None
+        #: Since when no call has reached HPSS, if so.
+        self._lost_since: float | None = None
         self._log_in()
 
     @classmethod
@@ -192,7 +198,7 @@ class Session:
         try:
             self._call_once(into, function, converted, generation)
         except HpssError as exc:
-            if exc.code not in _DENIED or not self._renew(before):
+            if not self._renew(before, exc) or exc.unclear:
                 raise
             self._call_once(into, function, converted, generation)
 
@@ -247,6 +253,7 @@ class Session:
         if into[1] < 0:
             into.clear()
             raise _error_in(error)
+        self._lost_since = None
 
     @contextlib.contextmanager
     def _flight(self, generation: int | None = None) -> Iterator[int]:
@@ -297,7 +304,9 @@ class Session:
 
     def _log_in_again(self) -> bool:
         """Replace the login by a new one, at most once a minute; tell whether."""
-        if self._ended.is_set() or time.monotonic() - self._since < _LOGIN_S:
+        denied = self._refusal is None or self._refusal.code in _DENIED
+        pause_s = _LOGIN_S if denied else _PATIENCE_S
+        if self._ended.is_set() or time.monotonic() - self._since < pause_s:
             return False
         self._renewer = threading.get_ident()
         try:
@@ -323,13 +332,15 @@ class Session:
         _log.info("the login was renewed")
         return True
 
-    def _renew(self, generation: int) -> bool:
+    def _renew(self, generation: int, failure: HpssError) -> bool:
         """
-        Log in anew if the login that was refused has expired.
+        Log in anew if the login has expired, or its connections are gone for long.
 
         Returns:
             Whether there is another login than that of ``generation``.
         """
+        if failure.code not in _DENIED and not self._is_lost(failure):
+            return False
         if time.monotonic() - self._since >= _LOGIN_S:
             # The root is for everyone: if it is not refused, the file that was is
             # not ours, and nobody's transfers are to be ended for that.
@@ -337,13 +348,24 @@ class Session:
             status = ffi.new("pah_stat *")
             with self._flight():
                 code = lib.pah_lstat(b"/", status, error)
-            if -code not in _DENIED:
+            if -code not in _DENIED | _LOST:
                 return self.generation != generation
         with self._gate:
             self._wait_for_renewal()
             if self.generation != generation:
                 return self._refusal is None
             return self._log_in_again()
+
+    def _is_lost(self, failure: HpssError) -> bool:
+        """Whether nothing but this was answered for a minute: a new login may help."""
+        if failure.code not in _LOST:
+            return False
+        now_s = time.monotonic()
+        # A server that is started anew is away for less, and a login would end all
+        # transfers.
+        if self._lost_since is None:
+            self._lost_since = now_s
+        return now_s - self._lost_since >= _LOGIN_S
 
     def _compare_levels(self) -> None:
         """Warn if the library is of another release than the headers were."""
