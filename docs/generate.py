@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import runpy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -253,7 +254,15 @@ def _abilities() -> str:
     return _table(("ability", "default", "meaning"), rows)
 
 
+def _round_trips() -> str:
+    """Return what the tests of hpss count, from their own table."""
+    table = DOCS.parent / "pacifica_archive_hpss" / "tests" / "counts.py"
+    rows: str = runpy.run_path(str(table))["table"]()
+    return rows.rstrip()
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
+    "round trips": _round_trips,
     "options that select": _selecting,
     "commands": _commands,
     "exit codes": _exits,
