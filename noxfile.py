@@ -513,7 +513,10 @@ def wheels(session: nox.Session) -> None:
         pip = (python, "-m", "pip")
         run = functools.partial(session.run, external=True)
         root = simulator(session, name)
-        run(*pip, "install", "-q", "--find-links", str(house), package, env=root)
+        # Else pip takes the wheel that it compiled from an archive of the same name.
+        fresh = ("--no-cache-dir",) if distribution.compiled else ()
+        options = ("-q", *fresh, "--find-links", str(house))
+        run(*pip, "install", *options, package, env=root)
         run(*pip, "check")
         # -I: not the source tree, which looks like a namespace package from here.
         run(python, "-I", "-c", f"import {package} as p; print(p.__file__); p.__all__")

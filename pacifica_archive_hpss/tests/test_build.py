@@ -129,6 +129,13 @@ class TestWithoutHpss:
             "  PACIFICA_HPSS_ROOT=DIR pip install .\n" in said
         )
 
+    def test_the_way_to_another_place_is_said(self, said: str) -> None:
+        """Past pip's cache, which may hold what was compiled against the simulator."""
+        assert (
+            "PACIFICA_HPSS_ROOT=/path/to/hpss pip install --no-cache-dir"
+            " pacifica-archive-hpss\n" in said
+        )
+
     def test_there_is_no_traceback(self, said: str) -> None:
         assert "Traceback" not in said
 

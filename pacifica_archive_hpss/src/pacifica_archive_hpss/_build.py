@@ -149,7 +149,7 @@ machine that it runs on, and there is none here.
 
 If HPSS is somewhere else, name its directory:
 
-  {variable}=/path/to/hpss pip install pacifica-archive-hpss
+  {variable}=/path/to/hpss pip install --no-cache-dir pacifica-archive-hpss
 
 To try everything without HPSS, compile its simulator from the source tree (the
 directory of this package's pyproject.toml) and build against that instead:

@@ -41,7 +41,7 @@ finds it by the environment variable PACIFICA_HPSS_SIM.
 _BEGIN = f"""\
 to begin with:
   {_PROGRAM} build ~/hpss
-  PACIFICA_HPSS_ROOT=~/hpss pip install pacifica-archive-hpss
+  PACIFICA_HPSS_ROOT=~/hpss pip install --no-cache-dir pacifica-archive-hpss
   export PACIFICA_HPSS_SIM=~/hpss-state
   {_PROGRAM} format
   {_PROGRAM} mkdir /archive
@@ -392,7 +392,7 @@ def _build(given: argparse.Namespace) -> None:
         f"the simulator of HPSS {given.version} is in {root}\n"
         "next:\n"
         f"  PACIFICA_HPSS_ROOT={shlex.quote(str(root))}"
-        " pip install pacifica-archive-hpss\n"
+        " pip install --no-cache-dir pacifica-archive-hpss\n"
         "  export PACIFICA_HPSS_SIM=STATE   # a directory of your choice\n"
         f"  {_PROGRAM} format\n"
     )
