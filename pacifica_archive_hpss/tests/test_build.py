@@ -373,6 +373,7 @@ UNKIND_ANSWERS: dict[str, int | str] = {
     "length_of_name": 47,
     "function": "hpss_Unlink",
     "positive": -errno.EIO,
+    "positive_rc": 5,
     "fine": 0,
     "code_when_fine": 0,
     # A label that fills its field.

@@ -314,7 +314,13 @@ static int64_t finish(int64_t rc, pah_error *error)
 /* The same of a call that answers with 0 if all is well: anything else is not. */
 static int32_t finish_zero(int rc, pah_error *error)
 {
-    return rc == 0 ? 0 : (int32_t)finish(rc < 0 ? rc : -EIO, error);
+    int32_t result;
+
+    if (rc == 0)
+        return 0;
+    result = (int32_t)finish(rc < 0 ? rc : -EIO, error);
+    error->rc = rc;
+    return result;
 }
 
 #define CALL(error, function, arguments) (begin(error, #function), function arguments)
@@ -687,8 +693,11 @@ int32_t pah_create(const char *path, uint32_t mode, int64_t size,
 /* A count beyond what was asked for would send the caller out of the buffer. */
 static int64_t finish_count(int64_t count, uint64_t size, pah_error *error)
 {
-    count = finish(count, error);
-    return count > 0 && (uint64_t)count > size ? refuse(error, EIO) : count;
+    if (count > 0 && (uint64_t)count > size) {
+        error->rc = (int32_t)LEAST(count, INT32_MAX);
+        return refuse(error, EIO);
+    }
+    return finish(count, error);
 }
 
 int64_t pah_read(int32_t fd, void *buffer, uint64_t size, pah_error *error)

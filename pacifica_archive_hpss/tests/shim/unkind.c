@@ -250,6 +250,7 @@ static void try_errors(void)
     /* A result that is an error in no counting, of a call that answers with 0. */
     next_rc = 5;
     count("positive", pah_unlink("/", &error));
+    count("positive_rc", error.rc);
     next_rc = 0;
     count("fine", pah_unlink("/", &error));
     count("code_when_fine", error.code);
