@@ -30,6 +30,25 @@ class TestUnkindNames(HpssKit):
 
 
 @ordinary
+class TestUnkindCalls(HpssKit):
+    """What is rarely met: calls that hang, processes that are aborted, other policies."""
+
+    knobs: ClassVar = {
+        "prelogin": "hang",
+        "strict": "1",
+        "stage_code:1": "background",
+        "open_sets_umask": "0",
+        "close_frees": "0",
+        "library_retries": "1",
+        "ping_skew_s": "3600",
+        "default_cos": "6",
+        "stage_code:6": "background",
+        "drives": "1",
+        "tor": "1",
+    }
+
+
+@ordinary
 class TestTwoCopiesOnTape(HpssKit):
     more: ClassVar = {"class_of_service": 2, "durable": False}
 

@@ -169,6 +169,17 @@ def test_busy_calls_may_succeed_after_some_times(
     assert [-errno.EBUSY, -errno.EBUSY, 0] == rcs(client, 3, "Stat", "/")
 
 
+def test_the_library_may_try_a_busy_call_again_itself(
+    client: Client, simulator: Simulator
+) -> None:
+    """For 45 seconds, by its own settings, before anybody is told."""
+    simulator.knob("library_retries", 1)
+    simulator.rule("Stat:*:-EBUSY")
+    client.send("Stat", "/")
+
+    assert client.blocks()
+
+
 def test_a_rule_may_be_of_some_paths(client: Client, simulator: Simulator) -> None:
     client("Mkdir", "/a", 0o755)
     client("Mkdir", "/b", 0o755)

@@ -147,6 +147,16 @@ def test_whoever_creates_a_read_only_file_may_write_it(client: Client) -> None:
     assert 1 == client.rc("Write", fd, "00")
 
 
+@pytest.mark.parametrize(("applied", "mode"), [(1, 0o644), (0, 0o666)])
+def test_the_umask_may_not_be_applied_at_creation(
+    client: Client, simulator: Simulator, applied: int, mode: int
+) -> None:
+    simulator.knob("open_sets_umask", applied)
+    client.rc("Open", "/f", "O_CREAT|O_EXCL|O_WRONLY", 0o666)
+
+    assert mode == simulator.ls("/f")[0]["mode"]
+
+
 def test_the_mode_at_creation_may_not_stick(
     client: Client, simulator: Simulator
 ) -> None:
