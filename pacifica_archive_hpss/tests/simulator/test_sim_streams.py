@@ -35,6 +35,16 @@ def test_what_was_written_is_read(client: Client) -> None:
     )
 
 
+def test_a_stream_that_was_not_closed_well_leaves_nothing_open(
+    client: Client, simulator: Simulator
+) -> None:
+    stream = fopen(client, "/f", "w")
+    simulator.rule("Fclose:1:-EIO")
+    rc = client.rc("Fclose", stream)
+
+    assert (-errno.EIO, 0) == (rc, simulator.counters()["open_files"])
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_a_failed_fopen_tells_by_errno(client: Client) -> None:
     answer = client("Fopen", "/absent", "r")

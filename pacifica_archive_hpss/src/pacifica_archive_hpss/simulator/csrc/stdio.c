@@ -237,10 +237,11 @@ int hpss_Fclose(HPSS_FILE *stream)
     sim_call call;
     int rc = begin(&call, SIM_Fclose, stream);
 
-    if (rc == 0) {
+    if (rc == 0)
         rc = flush(stream, &call);
+    /* The stream goes, whatever the answer: nobody could close it any more (guess). */
+    if (call.descriptor != NULL)
         sim_close(&call);
-    }
     if (stream != NULL) {
         free(stream->buffer);
         free(stream);
