@@ -135,6 +135,29 @@ def test_it_says_that_it_is_the_simulator() -> None:
     assert "simulator, not HPSS" == HpssArchive.remark()
 
 
+@pytest.mark.parametrize(
+    ("options", "size", "expected"),
+    [
+        ({}, len(NEW), 6),
+        # Of a class for files of up to a MiB no more is promised than it takes.
+        ({}, 2 << 20, 1),
+        ({}, None, 1),
+        ({"class_of_service": 2}, len(NEW), 2),
+        ({"class_of_service": 2}, None, 2),
+    ],
+    ids=["small", "large", "unknown", "given", "given-unknown"],
+)
+def test_a_new_file_is_of_the_class_for_its_size_or_of_the_one_given(
+    place: Place, options: dict[str, object], size: int | None, expected: int
+) -> None:
+    with HpssArchive(place.options(**options)) as archive:
+        with archive.create(FILE_ID, size=size) as writer:
+            writer.write(bytes(len(NEW) if size is None else size))
+        (entry,) = place.simulator.ls(place.path())
+
+    assert expected == entry["cos"]
+
+
 # --- a prefix that cannot be written to
 
 

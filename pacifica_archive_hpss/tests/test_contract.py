@@ -31,7 +31,7 @@ class TestUnkindNames(HpssKit):
 
 @ordinary
 class TestUnkindCalls(HpssKit):
-    """What is rarely met: calls that hang, processes that are aborted, other policies."""
+    """Calls that hang, processes that are aborted, other policies of a site."""
 
     knobs: ClassVar = {
         "prelogin": "hang",
