@@ -31,8 +31,8 @@ __all__ = ["Record", "get_digests", "set_digests"]
 
 _KEYS = "/hpss/user/cksum/"
 _OURS = f"{_KEYS}pacifica"
-#: Bytes of a value with its NUL: more than the shim lets be set, which is half of the
-#: site's HPSS_XML_SIZE (a guess: no public source names its number, or a limit).
+#: Bytes of a value with its NUL: all digests in use take some 700. The shim sets none
+#: that is longer than the site's HPSS_XML_SIZE, of which the number is not public.
 _VALUE_SIZE = 1 << 16
 _STRONGEST_FIRST = ("sha-512", "sha-384", "sha-256", "sha-224", "sha-1", "sha", "md5")
 _RECORD = re.compile(
