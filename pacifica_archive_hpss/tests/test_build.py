@@ -311,6 +311,48 @@ class TestWhatHpssLacks:
 
         assert "9.3 0 0 0 0\n" == describe(made)
 
+    def test_headers_of_rpc_are_found_where_enterprise_linux_has_them(
+        self,
+        root: Path,
+        names: set[str],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        self.make_library(root, names)
+        rpc = tmp_path / "tirpc" / "rpc"
+        rpc.mkdir(parents=True)
+        (rpc / "only_here.h").touch()
+        self.change_header(
+            root,
+            "hpss_api.h",
+            '#include "hpss_types.h"',
+            '#include <rpc/only_here.h>\n#include "hpss_types.h"',
+        )
+        monkeypatch.setattr(_build, "_TIRPC", rpc.parent)
+
+        assert FEATURES["9.3"] == set(_build.find_toolchain(root).features)
+
+    def test_a_library_may_need_that_of_rpc(
+        self, root: Path, names: set[str], tmp_path: Path
+    ) -> None:
+        """From 7.4.2 on, and nobody says whether it names it itself."""
+        rpc = tmp_path / "rpc.c"
+        rpc.write_text("void rpc_call(void) { }\n", encoding="ascii")
+        compile_c("-shared", "-fPIC", rpc, "-o", root / "lib" / "libtirpc.so")
+        stubs = write_stubs(root / "stubs.c", names - {"hpss_Close"})
+        with stubs.open("a", encoding="ascii") as file:
+            file.write(
+                "\nextern void rpc_call(void);"
+                "\nlong hpss_Close(int fd) { rpc_call(); return fd; }\n"
+            )
+        compile_c("-shared", "-fPIC", stubs, "-o", root / "lib" / "libhpss.so")
+        tools = _build.find_toolchain(root)
+
+        assert (FEATURES["9.3"], True) == (
+            set(tools.features),
+            "-ltirpc" in tools.link_flags,
+        )
+
     def test_a_call_that_is_needed_is_named_and_nothing_made(
         self, root: Path, names: set[str], tmp_path: Path
     ) -> None:
