@@ -69,7 +69,6 @@ typedef struct {
     uint64_t size;
     int64_t mtime_s, ctime_s;
     int32_t kind;
-    uint32_t mode;            /* permission bits */
     uint32_t class_of_service;
     pah_bitfile bitfile;
     pah_level levels[PAH_LEVELS];

@@ -508,7 +508,6 @@ int32_t pah_get_status(const char *path, pah_status *status, pah_error *error)
 {
     hpss_xfileattr_t attributes;
     timestamp_sec_t accessed = 0, modified = 0, changed = 0;
-    mode_t mode = 0;
     size_t level;
     int32_t result;
 
@@ -523,12 +522,10 @@ int32_t pah_get_status(const char *path, pah_status *status, pah_error *error)
         error);
     if (result == 0) {
         API_ConvertTimeToPosixTime(&attributes.Attrs, &accessed, &modified, &changed);
-        API_ConvertModeToPosixMode(&attributes.Attrs, &mode);
         status->size = attributes.Attrs.DataLength;
         status->mtime_s = SECONDS(modified);
         status->ctime_s = SECONDS(changed);
         status->kind = kind_of_type((unsigned32)attributes.Attrs.Type);
-        status->mode = (uint32_t)mode & 07777;
         status->class_of_service = (uint32_t)attributes.Attrs.COSId;
         if (status->kind == PAH_FILE)
             put_bitfile(&status->bitfile, &attributes.Attrs);
