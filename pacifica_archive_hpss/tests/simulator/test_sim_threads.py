@@ -42,6 +42,17 @@ def test_one_descriptor_in_two_threads_is_a_violation(
     assert any("thread" in text for text in simulator.counters()["violations"])
 
 
+def test_one_stream_in_two_threads_is_a_violation(
+    client: Client, simulator: Simulator
+) -> None:
+    client.put("/f", b"hello")
+    stream = client("Fopen", "/f", "r")["stream"]
+    hold(client, simulator, "Fread", stream, 2)
+    client("Fseek", stream, 0, "SEEK_SET")
+
+    assert any("thread" in text for text in simulator.counters()["violations"])
+
+
 def test_two_descriptors_in_two_threads_are_fine(
     client: Client, simulator: Simulator
 ) -> None:
