@@ -159,6 +159,25 @@ class TestWithoutHpss:
         with pytest.raises(_build.BuildError, match=r"not found: \S+/lib/libhpss.so\n"):
             _build.find_root(tmp_path)
 
+    def test_pip_is_told_no_more_than_that(self, tmp_path: Path) -> None:
+        """By setup.py, which pip has run, and whose output it shows."""
+        done = subprocess.run(
+            [sys.executable, "setup.py", "-q", "build", "--build-base", tmp_path],
+            cwd=SOURCES.parents[1],
+            env={**os.environ, "PACIFICA_HPSS_ROOT": str(tmp_path / "none")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            check=False,
+        )
+        first = done.stdout.strip().partition(":")[0]
+
+        assert (1, "pacifica-archive-hpss was not built", False) == (
+            done.returncode,
+            first,
+            "Traceback" in done.stdout,
+        )
+
 
 class TestWithoutACompiler:
     @pytest.fixture
