@@ -519,7 +519,9 @@ def wheels(session: nox.Session) -> None:
         run(*pip, "install", *options, package, env=root)
         run(*pip, "check")
         # -I: not the source tree, which looks like a namespace package from here.
-        run(python, "-I", "-c", f"import {package} as p; print(p.__file__); p.__all__")
+        # Each name, as a package may import its own only when they are asked for.
+        names = "[getattr(p, name) for name in p.__all__]"
+        run(python, "-I", "-c", f"import {package} as p; print(p.__file__); {names}")
 
 
 def missing_in_archives(house: Path, distribution: Distribution) -> list[str]:
