@@ -100,7 +100,8 @@ COUNTS = {
     "check": Count(calls={"Lstat": 1}, old="2"),
     "check of a site": Count(calls={"LookupRootCS": 1, "PingCore": 1}, old="2"),
     "status of many": Count(calls={"FileGetXAttributes": N}, old="6 each"),
-    "stage of many": Count(
+    # For each cartridge and hundred files.
+    "stage of many, on one cartridge": Count(
         calls={
             "FileGetXAttributes": N,
             "GetAsyncStatus": 1,

@@ -25,6 +25,7 @@ __all__ = ["DATA", "Tapes", "eventually", "tapes"]
 
 DATA = bytes(range(256)) * 20
 _prefixes = itertools.count()
+_labels = itertools.count()
 
 
 @attrs.frozen
@@ -51,6 +52,14 @@ class Tapes:
         paths = [self.path(file_id) for file_id in file_ids]
         self.simulator.migrate(*paths)
         self.simulator.purge(*paths)
+
+    def apart(self, *file_ids: int) -> None:
+        """Make files that are on tape only, each on a cartridge of its own."""
+        self.put(*file_ids)
+        for file_id in file_ids:
+            path = self.path(file_id)
+            self.simulator.migrate(path, cartridges=[f"APART{next(_labels)}"])
+            self.simulator.purge(path)
 
     def scattered(self, count: int, *, cartridges: int) -> list[int]:
         """Return ids, ascending, of files in no order on cartridges of their own."""
@@ -115,7 +124,7 @@ def tapes(**options: object) -> Iterator[Tapes]:
         simulator.clear_rules()
         simulator.speed(1)
         simulator.settle()
-        for name in ("cartridge_files", "delay_ms"):
+        for name in ("cartridge_files", "delay_ms", "batch_by_id"):
             simulator.knob(name, shipped[name])
     left = simulator.counters(reset=True)
 

@@ -409,3 +409,18 @@ def test_an_incoming_that_was_removed_is_made_again(
     store(archive, FILE_ID, NEW)
 
     assert NEW == fetch(archive, FILE_ID)
+
+
+def test_a_deleted_file_is_not_put_back_where_a_rename_does_not_replace(
+    archive: HpssArchive, place: Place
+) -> None:
+    """The one that was replaced is aside until it is removed, and that may fail."""
+    place.simulator.knob("rename_replaces", 0)
+    store(archive, FILE_ID, OLD)
+    place.simulator.rule("Unlink:1+:-EIO")
+    store(archive, FILE_ID, NEW)
+    place.simulator.clear_rules()
+    archive.delete(FILE_ID)
+    HpssArchive(place.options()).close()
+
+    assert place.found() is None

@@ -424,14 +424,15 @@ def test_a_status_of_n_files_is_n_calls(counted: Counted) -> None:
 def test_a_stage_of_n_files_is_a_look_at_each_and_their_requests(
     counted: Counted,
 ) -> None:
-    """From 9.3 on, requests are sent in batches of a hundred."""
+    """From 9.3 on, in batches of up to a hundred files of one cartridge."""
     ids = list(range(100))
+    counted.place.simulator.knob("cartridge_files", 1000)
     for file_id in ids:
         counted.put(1, file_id=file_id)
     counted.purged(*ids)
     calls = counted.calls(lambda: list(counted.archive.stage_many(ids)))
     batches = session().build.has_batch
-    row = "stage of many" if batches else "stage of many, before 9.3"
+    row = "stage of many, on one cartridge" if batches else "stage of many, before 9.3"
 
     assert COUNTS[row].with_n(100) == calls
 

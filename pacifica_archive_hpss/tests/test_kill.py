@@ -294,10 +294,12 @@ def test_reads_that_are_all_short_give_every_byte(
 
 @pytest.mark.parametrize("action", ["-ECONNRESET", "lost-ECONNRESET", "-HPSS_ECONN"])
 @pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("moves", [0, 1])
 def test_a_connection_lost_in_a_read_is_made_anew(
-    number: int, action: str, stored: HpssArchive, place: Place
+    number: int, action: str, moves: int, stored: HpssArchive, place: Place
 ) -> None:
     """From the same byte: a reply that is lost may have moved the position."""
+    place.simulator.knob("lost_moves", moves)
     place.simulator.rule(f"Read:{number}:{action}")
 
     assert NEW == b"".join(read_all(stored))

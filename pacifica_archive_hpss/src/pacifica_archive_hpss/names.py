@@ -196,13 +196,20 @@ class Names:
                 self._put_back(file_id, aside, path)
                 raise
             if done:
-                with contextlib.suppress(HpssError):
-                    # Else the next archive that is opened removes it.
-                    self._session.call(lib.pah_unlink, aside, retry=True)
+                self._forget(aside)
                 return
             # Others were faster: theirs is newer than what is aside.
             self._put_back(file_id, aside, path)
         raise HpssError(errno.EBUSY, "others replace the same file")
+
+    def _forget(self, aside: str) -> None:
+        """Remove what was replaced, or have it never put back."""
+        try:
+            self._session.call(lib.pah_unlink, aside, retry=True)
+        except HpssError:
+            with contextlib.suppress(HpssError):
+                # As a leftover without an id it is swept when it is old.
+                self._session.call(lib.pah_rename, aside, aside.rpartition(".")[0])
 
     def _takes_place(self, file_id: int, file: Sealed, path: str) -> bool:
         try:

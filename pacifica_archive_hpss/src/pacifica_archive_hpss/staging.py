@@ -57,9 +57,16 @@ _NAMESPACE = uuid.UUID("6f0f4d0e-5e0a-4f43-9c55-0d3f6a3f4c1b")
 _ONLINE = frozenset({Residency.DISK, Residency.DISK_AND_TAPE})
 
 
-def request_id(site: str, bitfiles: Iterable[str]) -> bytes:
-    """Return the 16 bytes that name the request for these bitfiles everywhere."""
-    return uuid.uuid5(_NAMESPACE, "/".join([site, *bitfiles])).bytes
+def request_id(site: str, subject: str) -> bytes:
+    """
+    Return the 16 bytes that name a request everywhere.
+
+    Args:
+        site: the option ``sitename``.
+        subject: the id of a bitfile; for a batch, the cartridge that all its files
+            are on, so that whichever of them are asked for, it is the same.
+    """
+    return uuid.uuid5(_NAMESPACE, f"{site}/{subject}").bytes
 
 
 def needs_stage(file_id: int, raw: RawStatus) -> bool:
@@ -216,7 +223,9 @@ class Staging:
         idle = [
             one
             for batch in _batches(wanted)
-            for one, state in zip(batch, self._states(batch), strict=True)
+            for one, state in zip(
+                batch, self._states(batch, _cartridge(batch)), strict=True
+            )
             if state == lib.PAH_STAGE_UNKNOWN
         ]
         refusals: dict[str, ArchiveError] = {}
@@ -237,7 +246,7 @@ class Staging:
                 lib.pah_stage,
                 wanted.path,
                 wanted.raw.size,
-                request_id(self._site, [wanted.bitfile]),
+                request_id(self._site, wanted.bitfile),
                 self._resolved(),
             )
         except HpssError as exc:
@@ -249,14 +258,15 @@ class Staging:
         """Ask after the request for one file, whoever sent it."""
         build = self._session.build
         if build.has_batch:
-            # By the bitfile, so that what a batch asked for is found too.
-            (state,) = self._states([wanted])
+            # What a batch asked for is found too, if HPSS looks by the bitfile (a
+            # guess, but for the id DSI gives with it); else it is asked for again.
+            (state,) = self._states([wanted], wanted.bitfile)
             return state
         if build.has_stage_status:
             return self._session.call(
                 lib.pah_stage_state,
                 ffi.addressof(wanted.raw, "bitfile"),
-                request_id(self._site, [wanted.bitfile]),
+                request_id(self._site, wanted.bitfile),
                 retry=True,
             )
         with self._lock:
@@ -264,10 +274,14 @@ class Staging:
         recent = time.monotonic() - asked_s < _FORGET_S
         return int(lib.PAH_STAGE_QUEUED if recent else lib.PAH_STAGE_UNKNOWN)
 
-    def _states(self, batch: Sequence[_Wanted]) -> list[int]:
+    def _states(self, batch: Sequence[_Wanted], subject: str) -> list[int]:
+        """Ask after the requests for files that were asked for by one id."""
         states = ffi.new("int32_t[]", len(batch))
         self._session.call(
-            lib.pah_batch_state, *self._batch_arguments(batch), states, retry=True
+            lib.pah_batch_state,
+            *self._batch_arguments(batch, subject),
+            states,
+            retry=True,
         )
         return list(states)
 
@@ -276,16 +290,17 @@ class Staging:
         codes = ffi.new("int32_t[]", len(batch))
         self._session.call(
             lib.pah_batch_stage,
-            *self._batch_arguments(batch),
+            *self._batch_arguments(batch, _cartridge(batch)),
             self._resolved(),
             codes,
         )
         return list(codes)
 
-    def _batch_arguments(self, batch: Sequence[_Wanted]) -> tuple[object, ...]:
+    def _batch_arguments(
+        self, batch: Sequence[_Wanted], subject: str
+    ) -> tuple[object, ...]:
         bitfiles = ffi.new("pah_bitfile[]", [one.raw.bitfile for one in batch])
-        name = request_id(self._site, [one.bitfile for one in batch])
-        return len(batch), bitfiles, name
+        return len(batch), bitfiles, request_id(self._site, subject)
 
     def _resolved(self) -> object:
         """
@@ -351,5 +366,12 @@ def _wanted(file_id: int, path: str, raw: RawStatus) -> _Wanted:
 
 
 def _batches(wanted: Sequence[_Wanted]) -> Iterator[Sequence[_Wanted]]:
-    for start in range(0, len(wanted), lib.PAH_BATCH):
-        yield wanted[start : start + lib.PAH_BATCH]
+    """Yield batches of files on one cartridge each, in the order that they are in."""
+    for _, group in itertools.groupby(wanted, key=lambda one: tape_order(one.raw)[0]):
+        files = list(group)
+        for start in range(0, len(files), lib.PAH_BATCH):
+            yield files[start : start + lib.PAH_BATCH]
+
+
+def _cartridge(batch: Sequence[_Wanted]) -> str:
+    return f"cartridge {tape_order(batch[0].raw)[0]}"

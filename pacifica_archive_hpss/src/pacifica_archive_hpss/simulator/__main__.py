@@ -97,6 +97,7 @@ bytes
   io_ms             how long each transfer takes at least
   io_rate           bytes per second of a transfer; 0: no limit
   close_frees       0: a hpss_Close that fails leaves the file open (a guess)
+  lost_moves        1: a read whose reply is lost has moved on (a guess)
 names
   rename_replaces   0: hpss_Rename onto a file fails with -EEXIST (a guess)
   mode_at_create    0: the mode given to hpss_Open is not heeded (a guess)
@@ -111,6 +112,7 @@ tapes
   seek_s            seconds to wind one from end to end; 100 is real
   rate              bytes per second from a tape; 300000000 is real
   cartridge_files   files on a cartridge, before `migrate` begins the next one
+  batch_by_id       1: the state of a batch is told to who gives its id only (a guess)
   tor               1: recalls are ordered by the simulator, as HPSS 7.5.1 may
 """
 

@@ -480,8 +480,10 @@ int64_t sim_read(sim_call *call, void *buffer, size_t size)
     int fd = rc == 0 ? host_file(call) : -1;
     if (rc == 0)
         rc = fd < 0 ? fd : read_host(fd, buffer, length, offset);
-    if (rc > 0 && call->after == 0)
-        descriptor->offset += (uint64_t)rc; /* of a lost reply nothing is known (guess) */
+    /* Of a lost reply nothing is known: either is a guess. */
+    if (rc > 0 &&
+        (call->after == 0 || sim_knob(call->state->world, SIM_KNOB_lost_moves) != 0))
+        descriptor->offset += (uint64_t)rc;
     pay(call, length);
     return rc;
 }

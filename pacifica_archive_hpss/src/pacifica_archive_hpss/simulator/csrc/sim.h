@@ -156,6 +156,9 @@ enum sim_function { SIM_FUNCTIONS(SIM_X) SIM_FUNCTION_COUNT };
  *  read_error_at, write_error_at: byte of every file where EIO, ENOSPC begins (-1: off)
  *  close_frees 0: a hpss_Close that fails leaves the descriptor open (which: a guess)
  *  library_retries 1: EBUSY comes after the retries of api_config_t only (fact 2.6)
+ *  lost_moves 1: a hpss_Read whose reply is lost has moved the position (a guess)
+ *  batch_by_id 1: hpss_GetBatchAsynchStatus looks by request id and bitfile, as DSI
+ *  passes both; 0: by bitfile (which: a guess)
  *  io_ms, io_rate: cost of each transfer, and bytes a second (0: no limit)
  *  drives, mount_s, seek_s (end to end), rate (bytes/s), tor, cartridge_files (where
  *  migrate begins the next cartridge, and how many positions are end to end): tapes
@@ -186,7 +189,9 @@ enum sim_function { SIM_FUNCTIONS(SIM_X) SIM_FUNCTION_COUNT };
     X(io_ms, 0)             \
     X(close_frees, 1)       \
     X(io_rate, 0)           \
-    X(library_retries, 0)
+    X(library_retries, 0)   \
+    X(batch_by_id, 0)       \
+    X(lost_moves, 0)
 
 #define SIM_X(name, value) SIM_KNOB_##name,
 enum sim_knob_name { SIM_KNOBS(SIM_X) SIM_KNOB_COUNT };

@@ -371,8 +371,9 @@ int hpss_StageBatchCallBack(hpss_stage_batch_t *Batch, bfs_callback_addr_t *Call
 
 /*
  * Fact 5 and DSI's notes: 2, INT32_MIN and an id that is another one at each query
- * while it lasts; 0, -1 and a nil id where there is no such stage. Guesses: that it
- * looks by bitfile only, that it sees what hpss_StageCallBack asked for, and the limit.
+ * while it lasts; 0, -1 and a nil id where there is no such stage. Guesses: whether it
+ * looks by bitfile only or by the id too, which DSI passes (knob batch_by_id), that it
+ * sees what hpss_StageCallBack asked for, and the limit.
  */
 int hpss_GetBatchAsynchStatus(hpss_reqid_t CallBackId, hpss_stage_bitfile_list_t *BFIDs,
                               hpss_stage_status_type_t Type,
@@ -380,8 +381,8 @@ int hpss_GetBatchAsynchStatus(hpss_reqid_t CallBackId, hpss_stage_bitfile_list_t
 {
     sim_call call;
     int rc = sim_enter(&call, SIM_GetBatchAsynchStatus, NULL);
+    uint8_t bytes[16];
 
-    (void)CallBackId;
     if (rc < 0)
         return (int)sim_leave(&call, rc);
     if (BFIDs == NULL || Status == NULL)
@@ -395,9 +396,11 @@ int hpss_GetBatchAsynchStatus(hpss_reqid_t CallBackId, hpss_stage_bitfile_list_t
         return (int)sim_leave(&call, rc);
     sim_world *world = sim_lock(call.state);
     tape_advance(call.state);
+    id_bytes(&CallBackId, bytes);
+    const uint8_t *id = sim_knob(world, SIM_KNOB_batch_by_id) != 0 ? bytes : NULL;
     for (unsigned int i = 0; i < count; i++) {
         uint32_t index = bitfile_find(call.state, &BFIDs->BFList.BFList_val[i]);
-        bool live = index != SIM_NONE && tape_request_of(world, index, NULL) != NULL;
+        bool live = index != SIM_NONE && tape_request_of(world, index, id) != NULL;
         hpss_stage_status_t *status = &Status->StatusList.StatusList_val[i];
         status->StageStatus = live ? 2 : 0;
         status->Position = live ? INT32_MIN : -1;
