@@ -15,6 +15,7 @@ from pacifica_archive_core import (
     AccessDenied,
     ArchiveUnavailable,
     ConfigError,
+    FileOffline,
     load_options,
 )
 from pacifica_archive_core.testing.base import fetch, forget, refusal, store
@@ -352,6 +353,29 @@ def test_a_reader_has_the_status_of_what_was_opened(
         found = reader.readall()
 
     assert (NEW, archive.status(FILE_ID)) == (found, reader.status)
+
+
+def purge(place: Place) -> None:
+    """Leave the file on tape only."""
+    place.simulator.migrate(place.path())
+    place.simulator.purge(place.path())
+
+
+def test_a_file_that_is_purged_meanwhile_is_not_opened(
+    archive: HpssArchive, place: Place
+) -> None:
+    """HPSS opens it all the same, and its first read waits for a tape."""
+    store(archive, FILE_ID, OLD)
+
+    with pytest.raises(FileOffline):
+        meanwhile(
+            place,
+            f"Open@{place.path()}",
+            lambda: archive.open(FILE_ID),
+            lambda: purge(place),
+        )
+
+    assert 0 == place.simulator.counters()["open_files"]
 
 
 def test_a_look_at_an_archive_closed_meanwhile_is_answered(

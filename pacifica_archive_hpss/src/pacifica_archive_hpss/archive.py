@@ -254,7 +254,8 @@ class HpssArchive(Archive):
             reader = self._open_as(file_id, path, raw, recall=recall)
             # HPSS opens by name and does not say what it opened. A name that is of one
             # version before and after was of that one in between, since bitfiles do
-            # not come back; else the bytes of one would go out as those of another.
+            # not come back; else the bytes of one would go out as those of another. And
+            # one that was purged meanwhile is open, but reading it waits for a tape.
             try:
                 if self._is_still(file_id, reader.status):
                     return reader
@@ -292,7 +293,8 @@ class HpssArchive(Archive):
             found = self._status(file_id)
         except NoSuchFile:
             return False
-        return found.version == status.version
+        purged = status.online and not found.online
+        return found.version == status.version and not purged
 
     def _status(self, file_id: int) -> FileStatus:
         path, raw = self._look(file_id)

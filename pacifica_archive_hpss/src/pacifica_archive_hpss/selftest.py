@@ -71,7 +71,7 @@ class Guess:
     What no public source, or only one, says of HPSS, and this package relies on.
 
     Attributes:
-        section: of facts/hpss.md, where it comes from.
+        section: of FACTS.md of this distribution, where it comes from.
         text: the claim.
         why_not: why it is not tried here; None if it is.
     """
@@ -272,7 +272,7 @@ class Trials:
 
     def _report_guesses(self) -> None:
         self._say("")
-        self._say("guesses (the sections are those of facts/hpss.md)")
+        self._say("guesses (the sections are those of FACTS.md of this distribution)")
         for name, guess in GUESSES.items():
             if name in self._learnt:
                 word = "confirmed" if self._learnt[name] else "REFUTED"
