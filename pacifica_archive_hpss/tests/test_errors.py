@@ -14,12 +14,12 @@ from pacifica_archive_core import (
     NoSuchFile,
     SourceRefused,
 )
+from pacifica_archive_core.errnos import STORE
 from pacifica_archive_hpss.errors import (
     NAME,
     OPEN,
     READ,
     SOURCE,
-    STORE,
     SWITCH,
     HpssError,
     error_of,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 
+from pacifica_archive_core import errnos
 from pacifica_archive_posix import adopt, archive, errors, files, incoming
 from pacifica_archive_posix.archive import PosixArchive
 from pacifica_archive_posix.directories import Directories
@@ -166,7 +167,7 @@ BREAKAGES = {
         (FAULT + "[ENOSPC-create]",),
     ),
     "no space is no answer": Breakage(
-        errors,
+        errnos,
         "STORE",
         {},
         (

@@ -1,24 +1,13 @@
-"""What HPSS says of a call that failed, and the one door to the archive's errors."""
+"""What HPSS says of a call that failed, as an errno, and of the file at work."""
 
 from __future__ import annotations
 
 import errno
-import os
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pacifica_archive_core import (
-    AccessDenied,
-    ArchiveError,
-    ArchiveFull,
-    ArchiveUnavailable,
-    FileDamaged,
-    FileError,
-    FileExists,
-    FileOffline,
-    NoSuchFile,
-    SourceRefused,
-)
+from pacifica_archive_core import FileDamaged, FileError, FileOffline, SourceRefused
+from pacifica_archive_core.errnos import NAME, SWITCH, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +17,6 @@ __all__ = [
     "OPEN",
     "READ",
     "SOURCE",
-    "STORE",
     "SWITCH",
     "TRANSIENT",
     "HpssError",
@@ -91,38 +79,13 @@ class HpssError(OSError):
         return self.code in _UNCLEAR
 
 
-#: What is about the store. What is not here may be other the next time, and is
-#: ArchiveUnavailable: EBUSY, ESTALE, EIO, EMFILE, ENOMEM, ETIMEDOUT, ...
-STORE: Mapping[int, type[ArchiveError]] = MappingProxyType(
-    {
-        errno.ENOSPC: ArchiveFull,
-        errno.EDQUOT: ArchiveFull,
-        errno.EFBIG: ArchiveFull,
-        errno.EACCES: AccessDenied,
-        errno.EPERM: AccessDenied,
-        errno.EROFS: AccessDenied,
-    }
-)
-#: What is about the file whose name was asked for.
-NAME: Mapping[int, type[FileError]] = MappingProxyType(
-    {
-        errno.ENOENT: NoSuchFile,
-        errno.ENOTDIR: NoSuchFile,
-        errno.EISDIR: FileDamaged,
-        errno.ELOOP: FileDamaged,
-    }
-)
-#: As above, and what an open says of a file that is being staged.
+#: What is about a file's name, and what an open says of one that is being staged.
 OPEN: Mapping[int, type[FileError]] = MappingProxyType(
     {**NAME, errno.EINPROGRESS: FileOffline}
 )
 #: What is about its bytes: a tape that cannot be read.
 READ: Mapping[int, type[FileError]] = MappingProxyType(
     {**OPEN, errno.EIO: FileDamaged, errno.ENODATA: FileDamaged}
-)
-#: What is about the name that a new file is to get.
-SWITCH: Mapping[int, type[FileError]] = MappingProxyType(
-    {errno.EEXIST: FileExists, errno.EISDIR: FileDamaged}
 )
 #: What is about the path that ``adopt`` was given.
 SOURCE: Mapping[int, type[FileError]] = MappingProxyType(
@@ -134,24 +97,3 @@ SOURCE: Mapping[int, type[FileError]] = MappingProxyType(
         errno.EINVAL: SourceRefused,
     }
 )
-
-
-def error_of(
-    exc: HpssError,
-    file_id: int | None = None,
-    special: Mapping[int, type[FileError]] = MappingProxyType({}),
-) -> ArchiveError:
-    """
-    Return the error to raise from ``exc``.
-
-    Args:
-        exc: only its code counts.
-        file_id: the file at work, where there is one.
-        special: what certain codes say about this file.
-    """
-    if exc.code in special:
-        return special[exc.code](file_id)
-    reason = os.strerror(exc.code)
-    subject = "the archive" if file_id is None else f"file {file_id}"
-    error = STORE.get(exc.code, ArchiveUnavailable)
-    return error(f"{subject}: {reason[:1].lower()}{reason[1:]}")
