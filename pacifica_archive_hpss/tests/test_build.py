@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 SOURCES = Path(_build.__file__).parent
 UNKIND = Path(__file__).parent / "shim" / "unkind.c"
 
-EVERYWHERE = {"PAH_HAVE_LINK", "PAH_HAVE_MIGRATE", "PAH_HAVE_PURGE"}
+EVERYWHERE = {
+    "PAH_HAVE_ERRNO_NAME",
+    "PAH_HAVE_LINK",
+    "PAH_HAVE_MIGRATE",
+    "PAH_HAVE_NET_ADDRESS",
+    "PAH_HAVE_PURGE",
+}
 SINCE_7_5 = EVERYWHERE | {
     "PAH_HAVE_ASYNC_STATUS",
     "PAH_HAVE_BITFILE_OBJ",
@@ -294,6 +300,8 @@ class TestWhatHpssLacks:
         [
             ("hpss_GetBatchAsynchStatus", "PAH_HAVE_BATCH"),
             ("hpss_LookupRootCS", "PAH_HAVE_SERVER_PING"),
+            ("hpss_ErrnoName", "PAH_HAVE_ERRNO_NAME"),
+            ("hpss_net_getaddrinfo", "PAH_HAVE_NET_ADDRESS"),
         ],
     )
     def test_a_call_only_declared_is_not_counted_on(
@@ -322,10 +330,17 @@ class TestWhatHpssLacks:
     def test_without_all_that_may_be_absent_it_is_made(
         self, root: Path, names: set[str], tmp_path: Path
     ) -> None:
-        absent = {"hpss_GetAsyncStatus", "hpss_Link", "hpss_Migrate", "hpss_Purge"}
-        self.make_library(
-            root, names - absent - {"hpss_PingCore", "hpss_StageBatchCallBack"}
-        )
+        absent = {
+            "hpss_ErrnoName",
+            "hpss_GetAsyncStatus",
+            "hpss_Link",
+            "hpss_Migrate",
+            "hpss_PingCore",
+            "hpss_Purge",
+            "hpss_StageBatchCallBack",
+            "hpss_net_getaddrinfo",
+        }
+        self.make_library(root, names - absent)
         made = _build.build(tmp_path, root, strict=True)
 
         assert "9.3 0 0 0 0\n" == describe(made)

@@ -58,6 +58,9 @@ _HEADERS = """\
 #include <hpss_String.h>
 #include <hpss_version.h>
 #include <hpss_xml.h>
+#if __has_include(<hpss_net.h>)
+#include <hpss_net.h>
+#endif
 """
 
 # What one public source shows, or what changed in a release that only one names. Each
@@ -114,6 +117,18 @@ _PROBES = {
         API_StageBatchFree(&batch);
         return status.StatusList.StatusList_len != 0
             && status.StatusList.StatusList_val[0].StageStatus;
+    """,
+    "PAH_HAVE_ERRNO_NAME": """
+        return hpss_ErrnoName(-5)[0];
+    """,
+    "PAH_HAVE_NET_ADDRESS": """
+        bfs_callback_addr_t callback;
+        hpss_sockaddr_t address;
+        char text[HPSS_NET_MAXBUF];
+        memset(&callback, 0, sizeof(callback));
+        memcpy(&callback.sockaddr, &address, sizeof(address));
+        return hpss_net_getaddrinfo((char *)"", (char *)"1", 0, HPSS_IPPROTO_TCP,
+                                    &address, text, sizeof(text));
     """,
     "PAH_HAVE_LINK": """
         return hpss_Link((char *)"/old", (char *)"/new");

@@ -10,6 +10,7 @@
  *   PAH_HAVE_SIZED_GETATTRS  hpss_UserAttrGetAttrs takes the size of a value
  *   PAH_HAVE_ASYNC_STATUS, PAH_HAVE_ASYNCH_STATUS, PAH_HAVE_BATCH, PAH_HAVE_LINK,
  *   PAH_HAVE_MIGRATE, PAH_HAVE_PURGE,
+ *   PAH_HAVE_ERRNO_NAME, PAH_HAVE_NET_ADDRESS,
  *   PAH_HAVE_SERVER_PING (by hpss_srvr_id_t), PAH_HAVE_UUID_PING (by hpss_uuid_t)
  */
 
@@ -31,15 +32,12 @@
 #include <hpss_String.h>
 #include <hpss_version.h>
 #include <hpss_xml.h>
-
-#include "_cdef.h"
-
-#define V(major, minor) ((major)*100 + (minor))
-#define HPSS_V V(HPSS_MAJOR_VERSION, HPSS_MINOR_VERSION)
-
-#if HPSS_V < V(7, 5)
+/* Before 7.5 the others do not include it. */
+#if __has_include(<hpss_net.h>)
 #include <hpss_net.h>
 #endif
+
+#include "_cdef.h"
 
 /* Arithmetic below is done on u_signed64; on 32-bit machines it is a structure. */
 _Static_assert(sizeof(void *) == 8 && sizeof(long) == 8, "needs a 64-bit machine");
@@ -67,11 +65,13 @@ typedef hpssoid_t bitfile_handle;
 #endif
 _Static_assert(sizeof(bitfile_handle) <= sizeof(((pah_bitfile *)0)->handle),
                "pah_bitfile is too small");
+#ifdef PAH_HAVE_NET_ADDRESS
 _Static_assert(sizeof(hpss_sockaddr_t) <= sizeof(((pah_callback *)0)->address),
                "pah_callback is too small");
 /* Else an address would be dropped in silence, and monitors turn red. */
 _Static_assert(sizeof(((bfs_callback_addr_t *)0)->sockaddr) == sizeof(hpss_sockaddr_t),
                "a callback takes another address than hpss_net_getaddrinfo gives");
+#endif
 
 /* Absent from HPSS. */
 extern int hpss_sim_is_simulator(void) __attribute__((weak));
@@ -299,11 +299,13 @@ static int64_t finish(int64_t rc, pah_error *error)
 
         error->hpss_errno = (int32_t)last.hpss_errno;
         if (error->hpss_errno != 0) {
+#ifdef PAH_HAVE_ERRNO_NAME
             /* It takes minus the number, however that was told. */
             put_text(error->name, sizeof(error->name),
                      hpss_ErrnoName(error->hpss_errno < 0 ? error->hpss_errno
                                                           : -error->hpss_errno),
                      SIZE_MAX);
+#endif
             get_request_id(last.requestId, error->request_id,
                            sizeof(error->request_id));
         }
@@ -740,11 +742,12 @@ int32_t pah_close(int32_t fd, pah_error *error)
 int32_t pah_resolve(const char *host, const char *port, pah_callback *callback,
                     pah_error *error)
 {
+    memset(callback, 0, sizeof(*callback));
+#ifdef PAH_HAVE_NET_ADDRESS
     hpss_sockaddr_t address;
     char text[HPSS_NET_MAXBUF] = "";
     int rc;
 
-    memset(callback, 0, sizeof(*callback));
     memset(&address, 0, sizeof(address));
     rc = CALL(error, hpss_net_getaddrinfo,
               (TEXT(host), TEXT(port), 0, HPSS_IPPROTO_TCP, &address, text,
@@ -759,6 +762,11 @@ int32_t pah_resolve(const char *host, const char *port, pah_callback *callback,
     memcpy(callback->address, &address, sizeof(address));
     callback->size = sizeof(address);
     return 0;
+#else
+    (void)host;
+    (void)port;
+    return refuse(error, ENOSYS);
+#endif
 }
 
 OPTIONAL int32_t state_of_stage(int32_t status)
