@@ -306,14 +306,15 @@ def opening(_archive: HpssArchive, place: Place) -> None:
 def reopen(place: Place) -> None:
     """Open another archive, by when its leftover is old."""
     with pytest.MonkeyPatch.context() as patch:
-        set_clock_forward(patch, 8 * 24 * 3600)
+        set_clock_forward(patch, place, 8 * 24 * 3600)
         HpssArchive(place.options()).close()
 
 
-def set_clock_forward(patch: pytest.MonkeyPatch, seconds: float) -> None:
-    """Set this machine's clock; the store's goes on as it was."""
+def set_clock_forward(patch: pytest.MonkeyPatch, place: Place, seconds: float) -> None:
+    """Set this machine's clock; the store's goes on as it was, which may be ahead."""
     now = time.time
-    patch.setattr(time, "time", lambda: now() + seconds)
+    ahead = max(0.0, float(place.simulator.knobs()["now"]) - now())
+    patch.setattr(time, "time", lambda: now() + ahead + seconds)
 
 
 def raised(answer: object) -> bool:

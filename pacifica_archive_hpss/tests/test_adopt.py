@@ -133,3 +133,13 @@ def test_nothing_is_adopted_without_a_root(place: Place, source: str) -> None:
         found = refusal(archive.adopt, FILE_ID, source)
 
     assert SourceRefused is type(found)
+
+
+def test_a_source_that_is_gone_behind_its_link_is_adopted(
+    archive: HpssArchive, place: Place, source: str
+) -> None:
+    """By an unlink that the library sent twice, or by a stranger's."""
+    place.simulator.rule(f"Unlink@{source}:1:lost-ENOENT")
+    archive.adopt(FILE_ID, source)
+
+    assert NEW == fetch(archive, FILE_ID)

@@ -15,7 +15,9 @@ from pacifica_archive_core import (
     AccessDenied,
     ArchiveUnavailable,
     ConfigError,
+    FileDamaged,
     FileOffline,
+    IncompleteWrite,
     load_options,
 )
 from pacifica_archive_core.testing.base import fetch, forget, refusal, store
@@ -448,3 +450,57 @@ def test_a_deleted_file_is_not_put_back_where_a_rename_does_not_replace(
     HpssArchive(place.options()).close()
 
     assert place.found() is None
+
+
+# --- replies that are lost on the way
+
+
+@pytest.mark.parametrize("code", ["EINTR", "EHOSTUNREACH", "ETIMEDOUT"])
+def test_a_replacement_whose_reply_was_lost_is_seen_to_be_done(
+    archive: HpssArchive, place: Place, code: str
+) -> None:
+    """A signal or a route that is gone is no proof that nothing was done."""
+    store(archive, FILE_ID, OLD)
+    place.simulator.rule(f"Rename:1:lost-{code}")
+    store(archive, FILE_ID, NEW)
+
+    assert (NEW, []) == (place.found(), place.incoming())
+
+
+@pytest.mark.parametrize("code", ["EINTR", "EHOSTUNREACH", "ETIMEDOUT"])
+def test_a_delete_whose_reply_was_lost_is_seen_to_be_done(
+    archive: HpssArchive, place: Place, code: str
+) -> None:
+    store(archive, FILE_ID, OLD)
+    place.simulator.rule(f"Unlink:1:lost-{code}")
+    archive.delete(FILE_ID)
+
+    assert place.found() is None
+
+
+def test_a_read_that_a_signal_ended_is_made_again(
+    archive: HpssArchive, place: Place
+) -> None:
+    store(archive, FILE_ID, NEW)
+    place.simulator.rule("Read:1:-EINTR")
+
+    assert NEW == fetch(archive, FILE_ID)
+
+
+# --- what is too big, and what is no file
+
+
+def test_a_promise_of_more_than_hpss_counts_is_one_all_the_same(
+    archive: HpssArchive,
+) -> None:
+    with pytest.raises(IncompleteWrite):
+        archive.create(FILE_ID, size=2**63).commit()
+
+
+def test_a_directory_is_not_said_to_be_staged(
+    archive: HpssArchive, place: Place
+) -> None:
+    place.simulator.mkdir(place.path())
+
+    with pytest.raises(FileDamaged):
+        archive.stage(FILE_ID)

@@ -87,7 +87,7 @@ def test_a_process_killed_at_any_call_leaves_the_old_file_or_the_new_one(
             kept = place.incoming()
             lost = scene.source is not None and found != scene.new and not source
             with monkeypatch.context() as patch:
-                set_clock_forward(patch, TTL_S + 60)
+                set_clock_forward(patch, place, TTL_S + 60)
                 HpssArchive(place.options(incoming_ttl_s=TTL_S)).close()
             swept = not place.incoming()
             with archive.create(FILE_ID, overwrite=True) as writer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -210,6 +211,27 @@ def test_stage_opens_no_file(store: Tapes) -> None:
     list(store.archive.stage_many([1]))
 
     assert "Open" not in store.calls()
+
+
+def test_who_comes_while_another_asks_in_vain_asks_itself(store: Tapes) -> None:
+    """Else it is told of a request that nobody made, and waits for it."""
+    store.offline(1)
+    store.simulator.knob("delay_ms", 50)
+    store.simulator.rule("StageCallBack:1:-EBUSY")
+    start = threading.Barrier(2, timeout=30)
+
+    def ask() -> str:
+        start.wait()
+        try:
+            return str(store.archive.stage(1))
+        except ArchiveUnavailable:
+            return "unavailable"
+
+    with ThreadPoolExecutor(2) as pool:
+        answers = [pool.submit(ask) for _ in range(2)]
+        found = sorted(answer.result(30) for answer in answers)
+
+    assert (["False", "unavailable"], 2) == (found, store.submissions())
 
 
 def test_threads_that_ask_for_one_file_submit_it_once(store: Tapes) -> None:

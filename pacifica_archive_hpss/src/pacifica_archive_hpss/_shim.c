@@ -199,7 +199,8 @@ static int32_t normalise(int64_t rc)
     if (rc <= HPSS_SEC_ENOT_AUTHORIZED && rc >= HPSS_SEC_LDAP_RETRY)
         return EACCES;
 #endif
-    return EIO;
+    /* Not EIO, which would say that a file is damaged. */
+    return EREMOTEIO;
 }
 
 /* Copy at most `limit` bytes of a text that may lack its NUL; cut it if need be. */
@@ -350,7 +351,9 @@ void pah_describe(pah_build *build)
 static int is_lost(int32_t code)
 {
     return code == ECONNRESET || code == ECONNABORTED || code == ENOTCONN ||
-           code == EPIPE || code == ETIMEDOUT;
+           code == EPIPE || code == ETIMEDOUT || code == EINTR || code == ENETRESET ||
+           code == ENETDOWN || code == ENETUNREACH || code == EHOSTDOWN ||
+           code == EHOSTUNREACH || code == EREMOTEIO;
 }
 
 int32_t pah_login(const char *principal, const char *mechanism, const char *keytab,
@@ -368,8 +371,9 @@ int32_t pah_login(const char *principal, const char *mechanism, const char *keyt
         how = hpss_authn_mech_krb5;
     else
         return refuse(error, EINVAL);
-    /* A second login is EIO for as long as the first one lasts (jTReqS). */
-    if (lost)
+    /* A second login is EIO for as long as the first one lasts (jTReqS); that may be
+       one which the caller was interrupted in, and does not know of. */
+    if (__atomic_exchange_n(&logged_in, 0, __ATOMIC_ACQ_REL) || lost)
         hpss_PurgeLoginCred();
     result = finish_zero(hpss_SetLoginCred(TEXT(principal), how, hpss_rpc_cred_client,
                                            hpss_rpc_auth_type_keytab,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Source", "move", "source_at"]
 
 _ADOPTION: Mapping[int, type[FileError]] = MappingProxyType(
-    {**SWITCH, errno.ENOENT: SourceRefused}
+    {**SWITCH, errno.ENOENT: SourceRefused, errno.EXDEV: SourceRefused}
 )
 
 
@@ -139,7 +139,9 @@ def _forget_source(
         if exc.code != errno.ENOENT:
             raise CommitUnclear(file_id) from exc
         try:
-            names.give_back(file_id, source.sealed)
+            if not names.give_back(file_id, source.sealed):
+                # It was our own removal that was done before, or a stranger's.
+                return
         except HpssError as failure:
             raise CommitUnclear(file_id) from failure
         raise SourceRefused(file_id, "the source is being moved by another") from exc

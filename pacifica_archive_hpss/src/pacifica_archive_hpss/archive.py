@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -127,7 +128,7 @@ class HpssOptions:
         " chooses one by their size",
         default=None,
         converter=_to_class_of_service,
-        validator=attrs.validators.optional(attrs.validators.gt(0)),
+        validator=attrs.validators.optional(attrs.validators.in_(range(1, 1 << 32))),
     )
     buffer_size: int = option(
         "bytes of one read or write; 32 MiB by default",
@@ -163,7 +164,9 @@ class HpssOptions:
         "seconds that an open waits for a file on tape, if it was told to wait",
         default=3600.0,
         converter=float,
-        validator=attrs.validators.gt(0),
+        validator=attrs.validators.and_(
+            attrs.validators.gt(0), attrs.validators.le(threading.TIMEOUT_MAX)
+        ),
     )
     max_outstanding: int = option(
         "recalls that one archive asks for one by one and that are not done yet;"
@@ -249,9 +252,10 @@ class HpssArchive(Archive):
     # --- reading ---------------------------------------------------------------
 
     def _open(self, file_id: int, *, recall: bool) -> ArchiveReader:
+        deadline_s = self._recalls.deadline_s() if recall else None
         while True:
             path, raw = self._look(file_id)
-            reader = self._open_as(file_id, path, raw, recall=recall)
+            reader = self._open_as(file_id, path, raw, deadline_s)
             # HPSS opens by name and does not say what it opened. A name that is of one
             # version before and after was of that one in between, since bitfiles do
             # not come back; else the bytes of one would go out as those of another. And
@@ -265,18 +269,18 @@ class HpssArchive(Archive):
             reader.close()
 
     def _open_as(
-        self, file_id: int, path: str, raw: RawStatus, *, recall: bool
+        self, file_id: int, path: str, raw: RawStatus, deadline_s: float | None
     ) -> ArchiveReader:
-        """Open what was looked at, after bringing it to disk if ``recall``."""
+        """Open what was looked at, after bringing it to disk if there is time."""
         status = status_of(file_id, path, raw)
         if not status.online:
             if status.media is Media.ERROR:
-                raise FileDamaged(file_id, "no level of the store has its bytes")
-            if not recall:
+                raise FileDamaged(file_id, "no level is known to have its bytes")
+            if deadline_s is None:
                 raise FileOffline(file_id)
             if is_tape_only(raw):
                 return self._recalls.open_on_tape(self, self._descriptors, status)
-            raw = self._recalls.wait(file_id, path, self._look)
+            raw = self._recalls.wait(file_id, path, self._look, deadline_s)
             status = status_of(file_id, path, raw)
         try:
             file = self._descriptors.open(path)

@@ -115,6 +115,9 @@ class Descriptor:
         return result[1]
 
 
+_LARGEST = 2**63 - 1
+
+
 class OpenFile(Descriptor):
     """An opened file, to read from or to write to."""
 
@@ -266,6 +269,7 @@ class Descriptors:
             lib.pah_create,
             path,
             MODE,
-            -1 if size is None else size,
+            # What is more does not fit into the hint, nor into HPSS.
+            -1 if size is None else min(size, _LARGEST),
             class_of_service or 0,
         )

@@ -26,6 +26,7 @@ __all__ = [
 #: What may be other a moment later: busy, or a connection that is made anew.
 TRANSIENT = frozenset(
     {
+        errno.EINTR,
         errno.EAGAIN,
         errno.EBUSY,
         errno.ESTALE,
@@ -39,15 +40,28 @@ TRANSIENT = frozenset(
     }
 )
 #: After these the call may have been done, and only the reply be lost. EIO too: it
-#: is said of a server out of reach and of a file that is locked.
+#: is said of a server out of reach and of a file that is locked; and EREMOTEIO, which
+#: stands for numbers that nobody has published.
 _UNCLEAR = frozenset(
     {
+        errno.EINTR,
         errno.ECONNRESET,
         errno.ECONNABORTED,
         errno.ENOTCONN,
         errno.EPIPE,
         errno.ETIMEDOUT,
         errno.EIO,
+        errno.EREMOTEIO,
+        errno.ENETDOWN,
+        errno.ENETUNREACH,
+        errno.ENETRESET,
+        errno.EHOSTDOWN,
+        errno.EHOSTUNREACH,
+        errno.ETIME,
+        errno.EPROTO,
+        errno.EBADMSG,
+        errno.ENOLINK,
+        errno.ECANCELED,
     }
 )
 

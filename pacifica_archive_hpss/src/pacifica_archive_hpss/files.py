@@ -71,7 +71,7 @@ class HpssWriter(ArchiveWriter):
     def _write(self, data: memoryview) -> None:
         try:
             self._file.write(data)
-        except HpssError as exc:
+        except OSError as exc:
             raise error_of(exc, self.file_id) from exc
 
     def _commit(self) -> None:
@@ -82,7 +82,7 @@ class HpssWriter(ArchiveWriter):
                 digests=self.digests,
                 durable=self._durable,
             )
-        except HpssError as exc:
+        except OSError as exc:
             raise error_of(exc, self.file_id) from exc
         self._publish(sealed)
 

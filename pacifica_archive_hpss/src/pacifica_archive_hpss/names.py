@@ -137,17 +137,23 @@ class Names:
                 return
             raise error_of(exc, file_id, NAME) from exc
 
-    def give_back(self, file_id: int, file: Sealed) -> None:
+    def give_back(self, file_id: int, file: Sealed) -> bool:
         """
-        Remove the name of an id if it is this very file's, and not its only one.
+        Remove the name of an id, unless it is the only one of this very file.
+
+        Returns:
+            Whether another name has the file.
 
         Raises:
             HpssError: it could not be seen or removed.
         """
         path = self.path(file_id)
         found = lstat(self._session, path)
-        if found.links > 1 and _is(file, found):
+        if _is(file, found):
+            if found.links == 1:
+                return False
             self._session.call(lib.pah_unlink, path)
+        return True
 
     def _switch(
         self, file_id: int, file: Sealed, path: str, *, overwrite: bool
@@ -228,7 +234,7 @@ class Names:
         """Give a name back to the file that was put aside, or remove that."""
         try:
             try:
-                self._session.call(lib.pah_link, aside, path)
+                self._session.call(lib.pah_link, aside, path, retry=True)
             except HpssError as exc:
                 if exc.code != errno.EEXIST:
                     raise

@@ -80,8 +80,16 @@ class Recalls:
         """Have those who wait look at once, and so see that the archive is closed."""
         self._closed.set()
 
+    def deadline_s(self) -> float:
+        """Return until when who begins now may wait, by ``time.monotonic``."""
+        return time.monotonic() + self._timeout_s
+
     def wait(
-        self, file_id: int, path: str, look: Callable[[int], tuple[str, RawStatus]]
+        self,
+        file_id: int,
+        path: str,
+        look: Callable[[int], tuple[str, RawStatus]],
+        deadline_s: float,
     ) -> RawStatus:
         """
         Ask for a file, once, and wait until it is on disk.
@@ -91,6 +99,7 @@ class Recalls:
             path: its path.
             look: returns path and status of an id, or raises ArchiveErrors; and
                 ValueError once the archive is closed.
+            deadline_s: until when.
 
         Returns:
             The status that ``look`` returned last.
@@ -101,7 +110,6 @@ class Recalls:
             NotSupported: it is of a tape-only class.
             ArchiveUnavailable: too many are waiting, or the store failed.
         """
-        deadline_s = time.monotonic() + self._timeout_s
         pause_s = _FIRST_PAUSE_S
         asked_for = ""
         with self._slot(file_id):
@@ -252,6 +260,12 @@ class TapeReader(ArchiveReader):
         self._worker: _Worker | None = worker
         self._timeout_s = timeout_s
         self._block_size = block_size
+
+    def __del__(self) -> None:
+        # Not joined: the garbage collector may be in the middle of a call.
+        if hasattr(self, "_worker"):
+            self._leave()
+        super().__del__()
 
     def wait_for(
         self, answer: Future[int], special: Mapping[int, type[FileError]]

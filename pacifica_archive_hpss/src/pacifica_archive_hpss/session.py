@@ -107,7 +107,7 @@ class Session:
         self._in_flight = 0
         #: The thread that is logging in anew.
         self._renewer: int | None = None
-        self._ended = threading.Event()
+        self._ended = False
         #: Counts logins; descriptors of an earlier one are not for C any more.
         self.generation = 0
         #: Why nobody is logged in, if so.
@@ -129,10 +129,13 @@ class Session:
         """
         if cls._owner not in {None, os.getpid()}:
             raise ArchiveUnavailable(
-                "HPSS was logged in before the fork: open archives after it"
+                "HPSS was used before the fork: open archives after it"
             )
         cls._owner = os.getpid()
-        with cls._lock:
+        # The first login may be one that never ends.
+        if not cls._lock.acquire(timeout=_RENEWAL_S):
+            raise ArchiveUnavailable("HPSS: another thread is logging in")
+        try:
             session = cls._shared
             if session is None:
                 try:
@@ -141,6 +144,8 @@ class Session:
                     raise _refused(exc) from exc
                 cls._shared = session
                 atexit.register(session.end)
+        finally:
+            cls._lock.release()
         if session.credentials != credentials:
             raise ConfigError(
                 "options 'user', 'auth' and 'mechanism' of hpss: this process is"
@@ -198,7 +203,12 @@ class Session:
         try:
             self._call_once(into, function, converted, generation)
         except HpssError as exc:
-            if not self._renew(before, exc) or exc.unclear:
+            try:
+                renewed = self._renew(before, exc)
+            except HpssError as failure:
+                # What was asked for first is what counts: it may have been done.
+                raise exc from failure
+            if not renewed or exc.unclear:
                 raise
             self._call_once(into, function, converted, generation)
 
@@ -211,8 +221,9 @@ class Session:
                 if not exc.transient:
                     raise
                 _log.info("tried again in %s s: %s", pause_s, exc)
-            # Nobody is kept from anything meanwhile; the end of the process ends it.
-            self._ended.wait(pause_s)
+            # Not an event, whose lock the garbage collector may meet: it may close a
+            # file in the middle of the wait.
+            time.sleep(pause_s)
         return operation()
 
     @property
@@ -229,7 +240,7 @@ class Session:
         """
         if not self.usable:
             return
-        self._ended.set()
+        self._ended = True
         with self._gate:
             if self._in_flight or self._renewer or self._refusal:
                 return
@@ -250,10 +261,11 @@ class Session:
             into[:] = [present]
             # The loop is in C: extend() takes from map(), which calls the function.
             into.extend(map(function, *([arg] for arg in args), [error]))
+        if -into[1] not in _LOST:
+            self._lost_since = None
         if into[1] < 0:
             into.clear()
             raise _error_in(error)
-        self._lost_since = None
 
     @contextlib.contextmanager
     def _flight(self, generation: int | None = None) -> Iterator[int]:
@@ -266,11 +278,12 @@ class Session:
             self._wait_for_renewal()
             if self._refusal is not None and not self._log_in_again():
                 raise HpssError(*self._refusal.args)
-            present = self.generation
-            if generation not in {None, present}:
-                raise HpssError(errno.EBADF, "opened before the present login")
             self._in_flight += 1
         try:
+            # No login is made while we are counted.
+            present = self.generation
+            if generation is not None and generation != present:
+                raise HpssError(errno.EBADF, "opened before the present login")
             yield present
         finally:
             with self._gate:
@@ -306,7 +319,7 @@ class Session:
         """Replace the login by a new one, at most once a minute; tell whether."""
         denied = self._refusal is None or self._refusal.code in _DENIED
         pause_s = _LOGIN_S if denied else _PATIENCE_S
-        if self._ended.is_set() or time.monotonic() - self._since < pause_s:
+        if self._ended or time.monotonic() - self._since < pause_s:
             return False
         self._renewer = threading.get_ident()
         try:

@@ -52,6 +52,8 @@ _WINDOW = 1000
 _PROBES = 8
 #: Seconds after which a request is taken for done where HPSS cannot be asked.
 _FORGET_S = 3600.0
+#: Seconds to wait for a thread that is asking for the same file.
+_CLAIM_S = 60.0
 #: Of request ids: that of this project, drawn once.
 _NAMESPACE = uuid.UUID("6f0f4d0e-5e0a-4f43-9c55-0d3f6a3f4c1b")
 _ONLINE = frozenset({Residency.DISK, Residency.DISK_AND_TAPE})
@@ -77,6 +79,8 @@ def needs_stage(file_id: int, raw: RawStatus) -> bool:
         FileDamaged: no level has it, or none is known to.
         NotSupported: there is no disk to recall it to.
     """
+    if raw.kind != lib.PAH_FILE:
+        raise FileDamaged(file_id, "what has its name is no file")
     residency = residency_of(raw.size, levels_of(raw))
     if residency in _ONLINE:
         return False
@@ -122,7 +126,7 @@ class Staging:
         self._address = options.callback_address
         self._limit = options.max_outstanding
         self._callback: object = None
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         #: Bitfiles that a thread is asking for at this moment.
         self._claimed: set[str] = set()
         #: Those asked for one by one and not known to be done, oldest first, with
@@ -145,9 +149,8 @@ class Staging:
         if not needs_stage(file_id, raw):
             self._forget(wanted.bitfile)
             return True
-        with self._claiming([wanted]) as mine:
-            for one in mine:
-                self._ask_for(one)
+        with self._claiming([wanted]):
+            self._ask_for(wanted)
         return False
 
     def stage_many(
@@ -204,19 +207,20 @@ class Staging:
 
     def _ask_for_all(self, wanted: Sequence[_Wanted]) -> dict[str, ArchiveError]:
         """Ask for files, which are in the order of the tapes; return the refusals."""
-        with self._claiming(wanted) as mine:
-            if self._session.build.has_batch:
+        if self._session.build.has_batch:
+            with self._claiming(wanted):
                 try:
-                    return self._ask_in_batches(mine)
+                    return self._ask_in_batches(wanted)
                 except HpssError as exc:
                     raise error_of(exc) from exc
-            refusals: dict[str, ArchiveError] = {}
-            for one in mine:
-                try:
+        refusals: dict[str, ArchiveError] = {}
+        for one in wanted:
+            try:
+                with self._claiming([one]):
                     self._ask_for(one)
-                except (FileError, AccessDenied, NotSupported, TooManyRecalls) as exc:
-                    refusals[one.bitfile] = exc
-            return refusals
+            except (FileError, AccessDenied, NotSupported, TooManyRecalls) as exc:
+                refusals[one.bitfile] = exc
+        return refusals
 
     def _ask_in_batches(self, wanted: Sequence[_Wanted]) -> dict[str, ArchiveError]:
         # All are asked after first, so that what is left fills whole batches.
@@ -250,9 +254,10 @@ class Staging:
                 self._resolved(),
             )
         except HpssError as exc:
+            if exc.unclear:
+                self._remember(wanted)
             raise error_of(exc, wanted.file_id, NAME) from exc
-        with self._lock:
-            self._outstanding[wanted.bitfile] = wanted, time.monotonic()
+        self._remember(wanted)
 
     def _state(self, wanted: _Wanted) -> int:
         """Ask after the request for one file, whoever sent it."""
@@ -324,16 +329,26 @@ class Staging:
         return self._callback
 
     @contextlib.contextmanager
-    def _claiming(self, wanted: Sequence[_Wanted]) -> Iterator[list[_Wanted]]:
-        """Yield those that no other thread is asking for just now."""
+    def _claiming(self, wanted: Sequence[_Wanted]) -> Iterator[None]:
+        """
+        Let no other thread ask for these files meanwhile; HPSS then tells the next.
+
+        Raises:
+            ArchiveUnavailable: another one is asking and does not come to an end.
+        """
+        bitfiles = {one.bitfile for one in wanted}
         with self._lock:
-            mine = [one for one in wanted if one.bitfile not in self._claimed]
-            self._claimed.update(one.bitfile for one in mine)
+            if not self._lock.wait_for(
+                lambda: self._claimed.isdisjoint(bitfiles), _CLAIM_S
+            ):
+                raise ArchiveUnavailable("the archive: others ask for the same files")
+            self._claimed |= bitfiles
         try:
-            yield mine
+            yield
         finally:
             with self._lock:
-                self._claimed.difference_update(one.bitfile for one in mine)
+                self._claimed -= bitfiles
+                self._lock.notify_all()
 
     def _ensure_room(self, file_id: int) -> None:
         """
@@ -355,6 +370,10 @@ class Staging:
                 if entry := self._outstanding.pop(one.bitfile, None):
                     self._outstanding[one.bitfile] = entry
         raise TooManyRecalls(f"file {file_id}: {self._limit} recalls are under way")
+
+    def _remember(self, wanted: _Wanted) -> None:
+        with self._lock:
+            self._outstanding[wanted.bitfile] = wanted, time.monotonic()
 
     def _forget(self, bitfile: str) -> None:
         with self._lock:
