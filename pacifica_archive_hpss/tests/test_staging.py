@@ -332,6 +332,17 @@ def test_what_a_batch_says_of_one_file_is_that_files_answer(store: Tapes) -> Non
     )
 
 
+@needs_batch
+def test_a_batch_that_is_refused_keeps_no_other_from_being_asked_for(
+    store: Tapes,
+) -> None:
+    store.apart(1, 2)
+    store.simulator.rule("StageBatchCallBack:1:-EACCES")
+    answers = [type(answer) for _, answer in store.archive.stage_many([1, 2])]
+
+    assert [AccessDenied, bool] == answers
+
+
 def test_without_an_address_monitors_turn_red(store: Tapes) -> None:
     """So that the test above does not hold for nothing."""
     store.offline(1)

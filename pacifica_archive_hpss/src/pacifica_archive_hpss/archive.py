@@ -117,7 +117,7 @@ class HpssOptions:
         converter=str,
     )
     accept_latency_s: float = option(
-        "seconds that a check may take",
+        "seconds: a check fails if the core server took longer to answer",
         default=5.0,
         converter=float,
         validator=attrs.validators.gt(0),
@@ -409,10 +409,12 @@ class HpssArchive(Archive):
 
     def check(self) -> None:
         """
-        Ask the core server whether it answers within ``accept_latency_s``.
+        Ask the core server, and measure how long it takes to answer.
+
+        A call of HPSS cannot be ended, so one that is not answered is waited for.
 
         Raises:
-            ArchiveUnavailable: it does not, or not in time.
+            ArchiveUnavailable: it failed, or took more than ``accept_latency_s``.
         """
         self.ensure_open()
         begun_s = time.monotonic()

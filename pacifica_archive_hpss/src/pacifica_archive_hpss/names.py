@@ -189,7 +189,8 @@ class Names:
         """
         Put a file in the place of another where a rename refuses to.
 
-        For a moment the id has none; who dies then leaves the old one to ``restore``.
+        For a moment the id has none; who dies then leaves the old one to ``restore``,
+        which cannot know of a delete in between.
         """
         aside = f"{self._prefix}/{INCOMING}/{uuid.uuid4().hex}.{file_id:x}"
         for _ in range(_ROUNDS):

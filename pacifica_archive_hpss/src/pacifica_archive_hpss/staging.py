@@ -234,10 +234,19 @@ class Staging:
         ]
         refusals: dict[str, ArchiveError] = {}
         for batch in _batches(idle):
-            for one, code in zip(batch, self._submit(batch), strict=True):
+            try:
+                codes = self._submit(batch)
+            except HpssError as exc:
+                # What is said of some files must not keep the others from tape.
+                answers = {one.bitfile: _answer(exc, one) for one in batch}
+                if any(isinstance(a, ArchiveUnavailable) for a in answers.values()):
+                    raise
+                refusals |= answers
+                continue
+            for one, code in zip(batch, codes, strict=True):
                 if code not in {0, lib.PAH_NOT_ALL_MOVED}:
                     said = HpssError(code, "said of one file of a batch of stages")
-                    refusals[one.bitfile] = error_of(said, one.file_id, NAME)
+                    refusals[one.bitfile] = _answer(said, one)
         return refusals
 
     def _ask_for(self, wanted: _Wanted) -> None:
@@ -390,6 +399,13 @@ def _batches(wanted: Sequence[_Wanted]) -> Iterator[Sequence[_Wanted]]:
         files = list(group)
         for start in range(0, len(files), lib.PAH_BATCH):
             yield files[start : start + lib.PAH_BATCH]
+
+
+def _answer(exc: HpssError, wanted: _Wanted) -> ArchiveError:
+    """Return the error that is to be yielded, not raised, for a file."""
+    error = error_of(exc, wanted.file_id, NAME)
+    error.__cause__ = exc
+    return error
 
 
 def _cartridge(batch: Sequence[_Wanted]) -> str:
