@@ -194,8 +194,27 @@ def test_an_archive_that_cannot_be_written_to_takes_nothing(
 def test_a_check_that_takes_too_long_fails(place: Place) -> None:
     with HpssArchive(place.options(accept_latency_s=0.02)) as archive:
         place.simulator.knob("delay_ms", 50)
-        with pytest.raises(ArchiveUnavailable, match="took"):
+        with pytest.raises(ArchiveUnavailable, match="has not answered"):
             archive.check()
+
+
+def test_a_check_that_is_never_answered_fails_in_time(place: Place) -> None:
+    """However often it is asked: health probes must not take all threads."""
+    with HpssArchive(place.options(accept_latency_s=0.2)) as archive:
+        place.simulator.rule("Lstat@/:*:hang")
+        place.simulator.counters(reset=True)
+        answers = [type(refusal(archive.check)) for _ in range(3)]
+        asked = calls(place, "Lstat")
+        place.simulator.clear_rules()
+        end = time.monotonic() + 30
+        while refusal(archive.check) is not None and time.monotonic() < end:
+            continue
+
+        assert ([ArchiveUnavailable] * 3, 1, None) == (
+            answers,
+            asked,
+            refusal(archive.check),
+        )
 
 
 def test_a_check_does_not_compare_clocks(place: Place) -> None:
