@@ -3,8 +3,8 @@ Asking HPSS for recalls from tape, without waiting for one and without asking tw
 
 Every request that is asked again takes a thread of the core server, and requests of one
 id are done one after the other (DSI's ``stage.c``: one constant id throttled a whole
-site). So ids differ for each file and are the same in every process, and what is queued
-already is not asked for again.
+site). So ids differ for each file, or in batches for each cartridge, and are the same
+in every process, and what is queued already is not asked for again.
 """
 
 from __future__ import annotations
