@@ -61,11 +61,11 @@ def seal_mode_first(
     self: IncomingFile,
     *,
     mtime_ns: int | None,
-    digests: Any,
+    attributes: Any,
     durable: bool,
 ) -> None:
     os.fchmod(self._held(), 0o444)
-    SEAL(self, mtime_ns=mtime_ns, digests=digests, durable=durable)
+    SEAL(self, mtime_ns=mtime_ns, attributes=attributes, durable=durable)
 
 
 def remove_by_name(self: Incoming, name: str) -> None:

@@ -25,9 +25,10 @@ from pacifica_archive_core import (
     NoSuchFile,
     Residency,
     StorageLevel,
+    id2filename,
     open_archive,
 )
-from pacifica_archive_posix import PosixArchive, PosixOptions
+from pacifica_archive_posix import PosixArchive, PosixOptions, TreeOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -112,6 +113,36 @@ def test_attributes_of_others_are_no_digests(
     os.setxattr(tmp_path / str(FILE_ID), "user.checksum", b"1")
 
     assert DIGESTS == archive.digests(FILE_ID)
+
+
+class MarkingArchive(PosixArchive):
+    """A backend over this one, which marks what it stores."""
+
+    def _attributes(self) -> dict[str, bytes]:
+        return {"user.mark": b"x"}
+
+
+def test_attributes_of_a_backend_over_this_one_are_kept_beside_the_digests(
+    tmp_path: Path,
+) -> None:
+    with MarkingArchive(PosixOptions(prefix=tmp_path)) as archive:
+        put(archive, tmp_path, digests=DIGESTS)
+    path = tmp_path / str(FILE_ID)
+
+    assert {"user.mark", *(DIGEST + name for name in DIGESTS)} == set(
+        os.listxattr(path)
+    )
+
+
+def test_a_backend_over_this_one_spreads_its_files_over_directories(
+    tmp_path: Path,
+) -> None:
+    with PosixArchive(TreeOptions(prefix=tmp_path)) as archive:
+        store(archive, FILE_ID, NEW)
+
+        assert str(tmp_path / id2filename(FILE_ID)[1:]) == str(
+            archive.local_path(FILE_ID)
+        )
 
 
 @pytest.mark.parametrize(

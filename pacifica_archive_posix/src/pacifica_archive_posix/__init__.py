@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pacifica_archive_posix.archive import PosixArchive, PosixOptions
+from pacifica_archive_posix.archive import PosixArchive, PosixOptions, TreeOptions
 from pacifica_archive_posix.files import PosixReader, PosixWriter
 
-__all__ = ["PosixArchive", "PosixOptions", "PosixReader", "PosixWriter"]
+__all__ = ["PosixArchive", "PosixOptions", "PosixReader", "PosixWriter", "TreeOptions"]

@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from pacifica_archive_core import ArchiveReader, ArchiveWriter, FileError
 
-__all__ = ["PosixArchive", "PosixOptions"]
+__all__ = ["PosixArchive", "PosixOptions", "TreeOptions"]
 
 _log = logging.getLogger(__name__)
 
@@ -72,18 +72,12 @@ def _to_roots(
 
 
 @attrs.frozen(kw_only=True)
-class PosixOptions:
-    """Options of the ``posix`` backend."""
+class TreeOptions:
+    """Options of every backend that keeps files in a mounted file system."""
 
     prefix: Path = option(
         "the directory that holds the archive; it must be there",
         converter=_to_directory,
-    )
-    use_id2filename: bool = option(
-        "spread the files over directories (12345 is 39/3039) instead of keeping all"
-        " in one; the archive remembers what it was begun with",
-        default=False,
-        converter=to_bool,
     )
     adopt_roots: tuple[Path, ...] | None = option(
         "directories below which files may be adopted, separated by colons; the"
@@ -110,6 +104,18 @@ class PosixOptions:
     )
 
 
+@attrs.frozen(kw_only=True)
+class PosixOptions(TreeOptions):
+    """Options of the ``posix`` backend."""
+
+    use_id2filename: bool = option(
+        "spread the files over directories (12345 is 39/3039) instead of keeping all"
+        " in one; the archive remembers what it was begun with",
+        default=False,
+        converter=to_bool,
+    )
+
+
 class PosixArchive(Archive):
     """
     Files in a directory, written whole or not at all, and durable.
@@ -119,7 +125,11 @@ class PosixArchive(Archive):
     its mode is 0444. Unfinished files are in ``prefix/.incoming``; the opening of an
     archive removes those whose writer is dead.
 
-    A backend for a file system with tape behind it replaces ``_status_of``.
+    A backend for a file system with tape behind it replaces ``_open`` and ``_status``.
+
+    Args:
+        options: a PosixOptions; or another backend's TreeOptions, for a tree that is
+            spread over directories always.
 
     Raises:
         ConfigError: the prefix is no directory, or has the other layout.
@@ -127,12 +137,12 @@ class PosixArchive(Archive):
             written to is opened for reading.
     """
 
-    options_class = PosixOptions
-    config_sections = ("posix",)
+    options_class: ClassVar[type[TreeOptions]] = PosixOptions
+    config_sections: ClassVar[tuple[str, ...]] = ("posix",)
 
-    options: PosixOptions
+    options: TreeOptions
 
-    def __init__(self, options: PosixOptions) -> None:
+    def __init__(self, options: TreeOptions) -> None:
         super().__init__(options)
         self._prefix = prefix = os.fspath(options.prefix)
         roots = (
@@ -140,7 +150,8 @@ class PosixArchive(Archive):
         )
         self._adopt_roots = [os.fspath(root) for root in roots]
         self._durable = options.durable
-        self._layout = Layout(prefix, use_id2filename=options.use_id2filename)
+        nested = not isinstance(options, PosixOptions) or options.use_id2filename
+        self._layout = Layout(prefix, use_id2filename=nested)
         #: Why nothing can be written, if so.
         self._refusal: OSError | None = None
         self._missed_digests = False
@@ -186,8 +197,12 @@ class PosixArchive(Archive):
     def _status(self, file_id: int) -> FileStatus:
         return self._status_of(file_id, self._stat(file_id))
 
+    def _attributes(self) -> Mapping[str, bytes]:
+        """Return the extended attributes that a new file gets besides its digests."""
+        return {}
+
     def _status_of(self, file_id: int, found: os.stat_result) -> FileStatus:
-        """Say what a file's stat says; to be refined where there is tape."""
+        """Say what a file's stat says."""
         size = found.st_size
         return FileStatus(
             file_id=file_id,
@@ -284,6 +299,7 @@ class PosixArchive(Archive):
             size=size,
             mtime_ns=mtime_ns,
             durable=self._durable,
+            attributes=self._attributes(),
             publish=functools.partial(self._publish, file_id, overwrite=overwrite),
         )
 
@@ -481,8 +497,7 @@ class PosixArchive(Archive):
 def _ensure_directory(prefix: str) -> None:
     # Made by us, it would be on the wrong disk when its own is not mounted.
     wrong = ConfigError(
-        "option 'prefix' of posix: there is no such directory: make it, or mount its"
-        " file system"
+        "option 'prefix': there is no such directory: make it, or mount its file system"
     )
     try:
         if not stat.S_ISDIR(os.stat(prefix).st_mode):

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from pacifica_archive_core import ArchiveReader, ArchiveWriter
 from pacifica_archive_posix.descriptors import release
 from pacifica_archive_posix.errors import READ, error_of
+from pacifica_archive_posix.incoming import DIGEST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pacifica_archive_core import Archive, FileStatus
     from pacifica_archive_posix.incoming import IncomingFile
@@ -55,6 +56,7 @@ class PosixWriter(ArchiveWriter):
     Writes to ``.incoming`` until the commit.
 
     Args:
+        attributes: extended attributes to be kept with the file, besides its digests.
         publish: makes the sealed file visible.
     """
 
@@ -67,12 +69,14 @@ class PosixWriter(ArchiveWriter):
         size: int | None,
         mtime_ns: int | None,
         durable: bool,
+        attributes: Mapping[str, bytes],
         publish: Callable[[IncomingFile], None],
     ) -> None:
         super().__init__(archive, file_id, size=size)
         self._file = file
         self._mtime_ns = mtime_ns
         self._durable = durable
+        self._attributes = attributes
         self._publish = publish
 
     def _write(self, data: memoryview) -> None:
@@ -84,7 +88,10 @@ class PosixWriter(ArchiveWriter):
     def _commit(self) -> None:
         try:
             self._file.seal(
-                mtime_ns=self._mtime_ns, digests=self.digests, durable=self._durable
+                mtime_ns=self._mtime_ns,
+                attributes=dict(self._attributes)
+                | {DIGEST + name: value for name, value in self.digests.items()},
+                durable=self._durable,
             )
         except OSError as exc:
             raise error_of(exc, self.file_id) from exc

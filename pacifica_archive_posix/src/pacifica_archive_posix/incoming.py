@@ -79,22 +79,23 @@ class IncomingFile:
             self._sent = self._written
 
     def seal(
-        self, *, mtime_ns: int | None, digests: Mapping[str, bytes], durable: bool
+        self, *, mtime_ns: int | None, attributes: Mapping[str, bytes], durable: bool
     ) -> None:
         """
         Give the file all that it shall have when it becomes visible.
 
         Args:
             mtime_ns: now, if None.
-            digests: not kept where there are no extended attributes.
+            attributes: extended ones, by their full names; not kept where there are
+                none.
             durable: be on stable storage on return, but for the name.
         """
         fd = self._held()
         now_ns = time.time_ns()
         os.utime(fd, ns=(now_ns, now_ns if mtime_ns is None else mtime_ns))
         with _where_supported():
-            for algorithm, value in digests.items():
-                os.setxattr(fd, DIGEST + algorithm, value)
+            for name, value in attributes.items():
+                os.setxattr(fd, name, value)
         # Last: attributes of a read-only file cannot be set, but by root (xattr(7)).
         os.fchmod(fd, 0o444)
         self._settle(fd, durable=durable)

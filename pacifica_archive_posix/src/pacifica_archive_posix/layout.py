@@ -70,7 +70,7 @@ class Layout:
         found = self._look() if marked is None else marked
         if found not in {None, self.use_id2filename}:
             raise ConfigError(
-                "option 'use_id2filename' of posix: the tree was written with"
+                "the tree was written with the option use_id2filename ="
                 f" {str(found).lower()}"
             )
         return marked is not None
@@ -87,7 +87,7 @@ class Layout:
         file = incoming.create()
         try:
             file.write(json.dumps(marker).encode() + b"\n")
-            file.seal(mtime_ns=None, digests={}, durable=True)
+            file.seal(mtime_ns=None, attributes={}, durable=True)
             with opened(self.prefix) as directory:
                 file.move(MARKER, directory, overwrite=False)
         except FileExistsError:
