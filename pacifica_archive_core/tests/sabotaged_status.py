@@ -304,11 +304,9 @@ class HasNoLevels(with_status(Memory, lambda _, s: attrs.evolve(s, levels=()))):
 
 
 @caught_by(
-    "test_a_status_says_where_and_how_it_is_known",
+    "test_a_status_says_where_the_file_is",
 )
-class SaysNotHowItKnows(
-    with_status(Memory, lambda _, s: attrs.evolve(s, residency_source=""))
-):
+class SaysNotWhere(with_status(Memory, lambda _, s: attrs.evolve(s, path=""))):
     pass
 
 

@@ -57,6 +57,12 @@ def test_a_version_can_stand_in_an_etag(version: str) -> None:
         status(version=version)
 
 
+@pytest.mark.parametrize("source", ["", "a b", "a\r\nb", 'a"b', "a\\", "é"])
+def test_a_source_is_a_word_that_headers_and_logs_can_hold(source: str) -> None:
+    with pytest.raises(ValueError, match="residency_source"):
+        status(residency_source=source)
+
+
 @pytest.mark.parametrize(
     "make", [lambda: status(size=-1), lambda: StorageLevel(Media.DISK, -1)]
 )

@@ -71,6 +71,7 @@ class FileStatus:
         levels: the storage hierarchy, fastest level first.
         residency: where the bytes are.
         residency_source: how that is known: "stat", "hpss", "sideband", ...
+            One word of ASCII letters, digits and ``_.-``.
     """
 
     file_id: int
@@ -81,7 +82,10 @@ class FileStatus:
     version: str = attrs.field(validator=attrs.validators.matches_re(r"[!#-~]+"))
     levels: tuple[StorageLevel, ...]
     residency: Residency
-    residency_source: str
+    # It goes into headers and logs as it is.
+    residency_source: str = attrs.field(
+        validator=attrs.validators.matches_re(r"[A-Za-z0-9_.-]+")
+    )
 
     @property
     def media(self) -> Media:
