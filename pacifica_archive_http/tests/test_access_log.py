@@ -48,7 +48,8 @@ def logged(archive: Archive) -> _Logged:
     return call
 
 
-def test_a_line_tells_the_request(logged: _Logged) -> None:
+def test_a_line_tells_the_request(logged: _Logged, archive: Archive) -> None:
+    source = archive.status(5).residency_source
     answer = logged("GET", "/files/5", headers={"Range": "bytes=0-9"})
 
     entry = logged.last()
@@ -61,6 +62,7 @@ def test_a_line_tells_the_request(logged: _Logged) -> None:
         "id": 5,
         "status": 206,
         "bytes": 10,
+        "residency_source": source,
     } == entry
     assert 0 < seconds < 20
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", moment)
@@ -99,6 +101,41 @@ def test_every_request_has_one_line(
         entry["bytes"],
         entry.get("error"),
     )
+
+
+@pytest.mark.parametrize("target", ["/5", "/files/5"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("headers", [{}, {"If-None-Match": "*"}], ids=["new", "304"])
+def test_a_line_tells_how_the_residency_is_known(
+    logged: _Logged,
+    archive: Archive,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+) -> None:
+    source = archive.status(5).residency_source
+    logged(method, target, headers=headers)
+
+    assert source == logged.last()["residency_source"]
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("PUT", "/6", b"bytes"),
+        ("POST", "/5", None),
+        ("DELETE", "/5", None),
+        ("GET", "/7", None),
+        ("HEAD", "/7", None),
+        ("GET", "/", None),
+    ],
+)
+def test_what_answers_from_no_status_has_no_residency_in_its_line(
+    logged: _Logged, method: str, target: str, body: bytes | None
+) -> None:
+    logged(method, target, body)
+
+    assert "residency_source" not in logged.last()
 
 
 def test_a_download_has_its_line_when_it_is_over(logged: _Logged) -> None:

@@ -128,6 +128,37 @@ def test_a_reader_that_is_current_is_told_so(
 
 
 @ADDRESSES
+@pytest.mark.parametrize(
+    ("method", "headers"), [("GET", {}), ("GET", {"Range": "bytes=1-2"}), ("HEAD", {})]
+)
+def test_an_answer_tells_how_the_residency_is_known(
+    archive: Archive, at: str, method: str, headers: dict[str, str]
+) -> None:
+    call = ByCall(make_app(archive))
+    call("PUT", "/5", b"bytes")
+
+    answer = call(method, at.format(5), headers=headers)
+
+    assert (
+        archive.status(5).residency_source
+        == answer.headers["x-pacifica-residency-source"]
+    )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_a_reader_keeps_is_not_told_where_the_file_is_now(
+    call: ByCall, method: str
+) -> None:
+    """A cache would add it to the answer that it keeps (RFC 9111, 4.3.4)."""
+    call("PUT", "/5", b"bytes")
+    tag = call("GET", "/5").headers["etag"]
+
+    answer = call(method, "/5", headers={"If-None-Match": tag})
+
+    assert "x-pacifica-residency-source" not in answer.headers
+
+
+@ADDRESSES
 def test_a_reader_of_that_time_is_told_so(ask: Ask, file_id: int, at: str) -> None:
     ask("PUT", at.format(file_id), b"bytes", {"Last-Modified": DATE})
 

@@ -42,6 +42,15 @@ def test_head_of_a_file_on_tape_says_so_and_recalls_nothing(
     assert not memory.status(5).online
 
 
+@pytest.mark.parametrize("at", ["/5", "/files/5"])
+def test_head_of_a_file_on_tape_tells_how_that_is_known(
+    offline: ByCall, at: str
+) -> None:
+    answer = offline("HEAD", at)
+
+    assert "memory" == answer.headers["x-pacifica-residency-source"]
+
+
 def test_head_of_the_standard_address_knows_a_file_on_tape(offline: ByCall) -> None:
     answer = offline("HEAD", "/files/5")
 

@@ -56,6 +56,7 @@ class Exchange:
         file_id: of the file it is about, once known.
         received: bytes read of an upload; None if it is none. An upload is
             logged with them, all else with the bytes of the answer.
+        residency_source: how it is known where the file is, once its status is.
         error: name of the problem it ended in.
     """
 
@@ -68,6 +69,7 @@ class Exchange:
         "file_id",
         "received",
         "request_id",
+        "residency_source",
         "status",
     )
 
@@ -88,6 +90,7 @@ class Exchange:
         self.status = "500"
         self.file_id: int | None = None
         self.received: int | None = None
+        self.residency_source: str | None = None
         self.error: str | None = None
 
     def stream(self) -> None:
@@ -128,6 +131,7 @@ class Exchange:
         env = self._env
         error = self.error or (None if complete else "client-gone")
         moved = sent if self.received is None else self.received
+        source = self.residency_source
         self._write(
             (
                 f'{{"time":"{_second(int(now))}.{int(now % 1 * 1000):03}Z"'
@@ -139,6 +143,7 @@ class Exchange:
                 f',"status":{self.status}'
                 f',"bytes":{"null" if moved is None else moved}'
                 f',"seconds":{time.perf_counter() - self._began:.6f}'
+                + (f',"residency_source":"{source}"' if source else "")
                 + (f',"error":"{error}"}}\n' if error else "}\n")
             ).encode("ascii")
         )

@@ -202,6 +202,7 @@ class _Files:
         """Return the status for HEAD; None if the client has this version: 304."""
         file_id = _parse_id(id_text, req.env[EXCHANGE])
         status = self.archive().status(file_id)
+        req.env[EXCHANGE].residency_source = status.residency_source
         if not conditional.is_conditional(req.env):
             return status
         if conditional.is_current(req.env, status, reading=True):
@@ -218,7 +219,8 @@ class _Files:
         byte_range: str | None = None,
     ) -> None:
         env = req.env
-        file_id = _parse_id(id_text, env[EXCHANGE])
+        exchange: Exchange = env[EXCHANGE]
+        file_id = _parse_id(id_text, exchange)
         archive = self.archive()
         # Before the file is opened: who has the bytes needs none from tape.
         if conditional.is_conditional(env) and self._find(req, resp, id_text) is None:
@@ -226,6 +228,7 @@ class _Files:
         reader = archive.open(file_id)
         try:
             status = reader.status
+            exchange.residency_source = status.residency_source
             if conditional.is_conditional(env):
                 # Once more, of the very version that is open now.
                 conditional.is_current(env, status, reading=True)
@@ -331,7 +334,7 @@ class _PacificaFiles(_Files):
             raise
         if status is not None:
             resp.status = 204
-            resp.set_headers(wire_v1.status_headers(status))
+            resp.set_headers((*wire_v1.status_headers(status), _known_by(status)))
 
 
 class _StandardFiles(_Files):
@@ -358,7 +361,13 @@ def _describe(status: FileStatus, count: int) -> tuple[tuple[str, str], ...]:
         ("Accept-Ranges", "bytes"),
         ("Last-Modified", conditional.last_modified(status)),
         ("ETag", conditional.etag(status)),
+        _known_by(status),
     )
+
+
+def _known_by(status: FileStatus) -> tuple[str, str]:
+    """Tell how it is known where the bytes are: some ways are surer than others."""
+    return ("X-Pacifica-Residency-Source", status.residency_source)
 
 
 def _answer_not_modified(resp: falcon.Response, status: FileStatus) -> None:
