@@ -46,8 +46,8 @@ class Distribution:
     that only its tests are also run with; `needs` the rows of `NEEDS` that its tests
     want. Only published ones are built by `wheels`. One that is `compiled` is built
     against the HPSS simulator, and only its source is published: a wheel would hold a
-    library that may not be given on. The tests named `once`, which have more C in them
-    than Python, are run on one interpreter only.
+    library that may not be given on. The tests named `once`, which try other programs
+    more than this Python, are run on one interpreter only.
     """
 
     directory: str
@@ -83,6 +83,13 @@ DISTRIBUTIONS = {
         compiled=True,
         once=("tests/simulator", "tests/stress", "tests/test_build.py"),
     ),
+    "hmssideband": Distribution(
+        directory="pacifica_archive_hmssideband",
+        local=("core", "posix"),
+        # As for hpss.
+        beside=("http",),
+        needs=("mariadb",),
+    ),
     "http": Distribution(
         directory="pacifica_archive_http",
         local=("core",),
@@ -106,10 +113,15 @@ PYTHONS = ("3.11", "3.12", "3.13")
 
 @attrs.frozen(kw_only=True)
 class Need:
-    """Something outside Python: it is there when `probe`, a command, exits with 0."""
+    """
+    Something outside Python: it is there when `probe`, a command, exits with 0.
+
+    `formerly` is what the older of the systems have instead of `packages`.
+    """
 
     probe: tuple[str, ...]
     packages: tuple[str, ...]
+    formerly: tuple[str, ...] = ()
 
 
 # Names and packages are Debian's, of Debian 12 and later and Ubuntu 22.04 and later.
@@ -125,6 +137,17 @@ NEEDS = {
         packages=("gcc", "libc6-dev", "python3-dev"),
     ),
     "curl": Need(probe=("curl", "--version"), packages=("curl",)),
+    # The server's program without the service: nothing is started by installing it.
+    "mariadb": Need(
+        probe=(
+            "sh",
+            "-c",
+            "command -v mariadbd && ls /usr/share/*/mysql_system_tables_data.sql",
+        ),
+        packages=("mariadb-server-core",),
+        # Ubuntu 22.04, as Debian before 12.
+        formerly=("mariadb-server-core-10.6",),
+    ),
     "nginx": Need(
         probe=(
             "sh",
@@ -146,7 +169,7 @@ BENCH_NEEDS = ("compiler", "curl", "nginx", "wrk")
 REPO_NEEDS = ("curl",)
 
 # The console examples and the configuration of nginx in docs/ are run.
-DOCS_NEEDS = ("compiler", "curl", "nginx", "openssl")
+DOCS_NEEDS = ("compiler", "curl", "mariadb", "nginx", "openssl")
 DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
 # The next feature release of a linter must not turn this repository red by itself.
 RUFF = "ruff~=0.17.6"
@@ -239,9 +262,10 @@ def find_needs(session: nox.Session, names: tuple[str, ...]) -> tuple[str, ...]:
     met = []
     for name in names:
         need = NEEDS[name]
-        if not works(need.probe) and may_install():
-            apt_update()
-            apt_get("install", "--no-install-recommends", *need.packages)
+        for packages in filter(None, (need.packages, need.formerly)):
+            if not works(need.probe) and may_install():
+                apt_update()
+                apt_get("install", "--no-install-recommends", *packages)
         if works(need.probe):
             met.append(name)
         else:
@@ -594,6 +618,19 @@ def bench(session: nox.Session) -> None:
     release = install_release_042(session, "uwsgi")
     session.run(
         *("python", "bench/run.py", "--release-042", str(release)), *session.posargs
+    )
+
+
+@nox.session(default=False)
+def bench_sideband(session: nox.Session) -> None:
+    """Measure statuses from a sideband database beside release 0.4.2's."""
+    if not find_needs(session, ("mariadb",)):
+        session.skip("both sides ask a MariaDB")
+    install(session, "hmssideband")
+    release = install_release_042(session)
+    session.run(
+        *("python", "bench/sideband.py", "--release-042", str(release)),
+        *session.posargs,
     )
 
 

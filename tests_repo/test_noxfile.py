@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import attrs
 import noxfile
 import pytest
 
@@ -131,6 +132,19 @@ def test_package_lists_are_fetched_once(
     noxfile.find_needs(session, ("ghost",))
 
     assert ["update", "install", "install"] == log.read_text().splitlines()
+
+
+def test_package_has_another_name_in_an_older_release(
+    programs: Path, ghost: Path, session: nox.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend(monkeypatch, uid=0, distribution="ubuntu")
+    need = attrs.evolve(noxfile.NEEDS["ghost"], formerly=("ghost-deb-1.0",))
+    monkeypatch.setitem(noxfile.NEEDS, "ghost", need)
+    make_program(
+        programs / "apt-get", f"for p; do :; done; test $p != ghost-deb-1.0 || >{ghost}"
+    )
+
+    assert ("ghost",) == noxfile.find_needs(session, ("ghost",))
 
 
 @pytest.mark.parametrize(("uid", "distribution"), [(1000, "debian"), (0, "fedora")])

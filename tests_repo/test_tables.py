@@ -77,6 +77,13 @@ def test_changelog_starts_with_the_unreleased(name: str) -> None:
     assert "Unreleased" == re.findall(r"^## (.+)$", text, re.MULTILINE)[0]
 
 
+@pytest.mark.parametrize("name", ROWS)
+def test_tests_run_once_are_there(name: str) -> None:
+    directory = ROOT / ROWS[name].directory
+
+    assert [] == [path for path in ROWS[name].once if not (directory / path).exists()]
+
+
 def test_core_depends_on_three_libraries() -> None:
     assert {"attrs", "click", "stevedore"} == read_requirements(read_project("core"))
 
