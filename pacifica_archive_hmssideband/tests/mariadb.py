@@ -127,7 +127,7 @@ class MariaDb:
         try:
             self.start()
         except BaseException:
-            self._folder.cleanup()
+            self.__exit__()
             raise
         return self
 

@@ -1,0 +1,590 @@
+"""
+What the sideband database has of files, asked in bounded time.
+
+Read only, and only rows: what they mean is said in
+``pacifica_archive_hmssideband.residency``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import itertools
+import logging
+import math
+import os
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from sqlalchemy import and_, bindparam, create_engine, event, or_, select
+from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError
+from sqlalchemy.pool import QueuePool
+
+from pacifica_archive_core import ConfigError
+from pacifica_archive_hmssideband.tables import sam_file, sam_inode, sam_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+
+    from sqlalchemy import URL, Connection, Engine, Select
+    from sqlalchemy.engine import ExceptionContext
+
+    from pacifica_archive_hmssideband.options import HmsSidebandOptions
+
+__all__ = ["Failure", "Row", "Sideband", "SidebandDown"]
+
+_log = logging.getLogger(__name__)
+
+#: Files that one statement asks for. MariaDB makes a subquery of a list of 1000.
+_CHUNK = 500
+#: Seconds for which a database that failed is not asked.
+_PAUSE_S = 5.0
+#: Servers close connections that were idle for long: MySQL's wait_timeout is 8 h, and
+#: firewalls know less patience.
+_RECYCLE_S = 1800
+#: Seconds in which files with several rows are told once.
+_WARNING_PAUSE_S = 60.0
+_REGULAR = 0
+_DIRECTORY = 1
+
+
+@attrs.frozen(kw_only=True)
+class Row:
+    """
+    A row of ``sam_inode``, as the database has it.
+
+    Attributes:
+        type: 0 regular file, 1 directory, 2 data segment, 3 segment index,
+            4 symlink, 5 other.
+        size: bytes.
+        modify_time: seconds since 1970, and not always the file's: utime(2) is
+            not told to the database.
+        online: 1 if the bytes are on disk, 0 if not all are.
+    """
+
+    ino: int
+    gen: int
+    type: int
+    size: int | None
+    modify_time: int | None
+    online: int
+
+
+class Failure(enum.Enum):
+    """Why the database does not say."""
+
+    #: It does not answer in time, or not at all; later it may.
+    UNREACHABLE = "unreachable"
+    #: The user, its password or its grants.
+    REFUSED = "refused"
+    #: No such schema, table or column.
+    WRONG = "wrong"
+
+
+_WORDS = {
+    Failure.UNREACHABLE: "the sideband database does not answer",
+    Failure.REFUSED: "the sideband database refuses this user",
+    Failure.WRONG: "the sideband database has not the tables of SAM-QFS",
+}
+
+
+class SidebandDown(Exception):
+    """
+    The database did not answer, in time or at all, or refused.
+
+    Args:
+        kind: which.
+        detail: what the driver says of it, for the log; without the password, but
+            hosts and users may be in it.
+    """
+
+    def __init__(self, kind: Failure, detail: str) -> None:
+        super().__init__(kind, detail)
+        self.kind = kind
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return _WORDS[self.kind]
+
+
+# The numbers of MySQL's and MariaDB's errors (mysqld_error.h), and the driver's 2059.
+_REFUSALS = (
+    # No access: to the schema, with this password (twice), to the table, to a column,
+    # to what a view is of.
+    *(1044, 1045, 1698, 1142, 1143, 1345),
+    # Not from this host.
+    *(1129, 1130),
+    # An account that is locked (MySQL's, MariaDB's), or whose password is too old.
+    *(3118, 4151, 1820, 1862),
+    # A way to log in that the driver has not.
+    *(1251, 2059),
+)
+#: No such schema (twice), column, table; a view of what is not there.
+_ABSENCES = (1049, 1102, 1054, 1146, 1356)
+_KINDS = dict.fromkeys(_REFUSALS, Failure.REFUSED) | dict.fromkeys(
+    _ABSENCES, Failure.WRONG
+)
+
+
+def _kind(exc: Exception) -> Failure:
+    if isinstance(exc, DBAPIError) and exc.orig is not None and exc.orig.args:
+        code = exc.orig.args[0]
+        if isinstance(code, int):
+            return _KINDS.get(code, Failure.UNREACHABLE)
+        # SQLite has one number for all that is wrong with a statement.
+        if isinstance(code, str) and code.startswith("no such "):
+            return Failure.WRONG
+    return Failure.WRONG if isinstance(exc, ProgrammingError) else Failure.UNREACHABLE
+
+
+class _Answer(enum.Enum):
+    GIVEN = enum.auto()
+    #: By the user, or a bug: it says nothing of the database.
+    INTERRUPTED = enum.auto()
+
+
+@attrs.frozen
+class _Pass:
+    """What a thread that asks holds: which outage or peace it began in."""
+
+    epoch: int
+    probe: bool
+
+
+class _Gate:
+    """
+    Who may ask the database: so many at a time, and during an outage one at times.
+
+    A thread that finds all connections busy waits, and no longer than its limit: then
+    it has no answer, but an outage is this not. When one begins, all that wait are
+    told at once.
+
+    Args:
+        slots: threads that may ask at once.
+        wait_s: seconds that one may wait for that.
+        clock: seconds, never turned back; of the pauses.
+    """
+
+    def __init__(self, slots: int, wait_s: float, clock: Callable[[], float]) -> None:
+        self._wait_s = wait_s
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._free = slots
+        self._closed = False
+        self._down: SidebandDown | None = None
+        # Of every change between peace and outage: what began before one says
+        # nothing about the time after it.
+        self._epoch = 0
+        self._began = self._again = 0.0
+        self._probing = False
+
+    @contextlib.contextmanager
+    def asking(self, *, at_once: bool) -> Iterator[None]:
+        """
+        Let the block ask, if it may; a SidebandDown that leaves it is an outage.
+
+        Args:
+            at_once: whether to ask even though an outage was seen a moment ago.
+
+        Raises:
+            SidebandDown: it may not.
+        """
+        held = self._enter(at_once=at_once)
+        answer: _Answer | SidebandDown = _Answer.INTERRUPTED
+        try:
+            yield
+            answer = _Answer.GIVEN
+        except SidebandDown as exc:
+            answer = exc
+            raise
+        finally:
+            self._leave(held, answer)
+
+    def close(self) -> None:
+        """Let nobody in any more; idempotent."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    def _enter(self, *, at_once: bool) -> _Pass:
+        limit = time.monotonic() + self._wait_s
+        with self._changed:
+            while True:
+                if self._closed:
+                    raise SidebandDown(Failure.UNREACHABLE, "closed")
+                probe = self._down is not None and not at_once
+                if self._down is not None and probe and not self._may_probe():
+                    raise SidebandDown(self._down.kind, self._down.detail)
+                if self._free:
+                    break
+                left_s = limit - time.monotonic()
+                if left_s <= 0:
+                    raise SidebandDown(Failure.UNREACHABLE, "all connections are busy")
+                self._changed.wait(left_s)
+            self._free -= 1
+            self._probing |= probe
+            return _Pass(self._epoch, probe)
+
+    def _may_probe(self) -> bool:
+        return self._free > 0 and not self._probing and self._clock() >= self._again
+
+    def _leave(self, held: _Pass, answer: _Answer | SidebandDown) -> None:
+        with self._changed:
+            self._free += 1
+            if held.probe:
+                self._probing = False
+            if held.epoch == self._epoch:
+                if isinstance(answer, SidebandDown):
+                    self._fail(answer)
+                elif answer is _Answer.GIVEN and self._down is not None:
+                    self._recover()
+            self._changed.notify()
+
+    def _fail(self, failure: SidebandDown) -> None:
+        self._again = self._clock() + _PAUSE_S
+        if self._down is None:
+            self._epoch += 1
+            self._began = self._clock()
+            _log.warning(
+                "%s; until it does, the blocks on disk decide where files are: %s",
+                failure, failure.detail,
+            )  # fmt: skip
+            self._changed.notify_all()
+        self._down = failure
+
+    def _recover(self) -> None:
+        self._epoch += 1
+        self._down = None
+        _log.info(
+            "the sideband database answers again, after %.0f s",
+            self._clock() - self._began,
+        )
+
+
+_INODE = (
+    sam_inode.c.ino,
+    sam_inode.c.gen,
+    sam_inode.c.type,
+    sam_inode.c.size,
+    sam_inode.c.modify_time,
+    sam_inode.c.online,
+)
+
+
+def _by_path() -> Select[Any]:
+    """
+    Return the statement that finds files by directory and name.
+
+    A directory that ``samdb check`` has repaired is there without its slash at the
+    end. Lists, not pairs: id2filename's names differ all over the archive, so that
+    names in other directories are few, and are dropped by who compares.
+    """
+    joined = sam_path.join(
+        sam_file,
+        and_(sam_file.c.p_ino == sam_path.c.ino, sam_file.c.p_gen == sam_path.c.gen),
+    ).join(
+        sam_inode,
+        and_(sam_inode.c.ino == sam_file.c.ino, sam_inode.c.gen == sam_file.c.gen),
+    )
+    return (
+        select(sam_path.c.path, sam_file.c.name, *_INODE)
+        .select_from(joined)
+        .where(
+            or_(
+                sam_path.c.path.in_(bindparam("with_slash", expanding=True)),
+                sam_path.c.path.in_(bindparam("without", expanding=True)),
+            ),
+            sam_file.c.name.in_(bindparam("names", expanding=True)),
+        )
+    )
+
+
+_BY_PATH = _by_path()
+_BY_INODE = select(*_INODE).where(
+    sam_inode.c.ino.in_(bindparam("inos", expanding=True))
+)
+_DIRECTORIES = (
+    select(sam_path.c.path)
+    .join(
+        sam_inode,
+        and_(sam_inode.c.ino == sam_path.c.ino, sam_inode.c.gen == sam_path.c.gen),
+    )
+    .where(
+        sam_path.c.path.in_(bindparam("paths", expanding=True)),
+        sam_inode.c.type == _DIRECTORY,
+    )
+)
+
+
+class Sideband:
+    """
+    The sideband database of one file system.
+
+    Safe for threads, made and used in one process. Nothing but SELECT is sent to it,
+    each outside of a transaction, so that it sees what is there now.
+    A database that failed is left alone for a pause, then asked by one thread at a
+    time until it answers; meanwhile the others have their SidebandDown at once.
+
+    Args:
+        options: of the archive.
+        clock: seconds, never turned back; of the pauses.
+
+    Raises:
+        ConfigError: SQLAlchemy has no driver for the URL, or does not take it.
+    """
+
+    def __init__(
+        self,
+        options: HmsSidebandOptions,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._pid = os.getpid()
+        self._engine = _engine(options)
+        self._gate = _Gate(2 * options.pool_size, options.query_timeout_s, clock)
+        self._next_warning = -math.inf
+
+    @property
+    def bound_s(self) -> float:
+        """
+        The seconds that a call of up to 500 files may take, whatever the database does.
+
+        Each part has its limit: ``query_timeout_s`` to wait for a connection, and
+        again to see that it is alive; if it is not, ``connect_timeout_s`` for a new
+        one, and ``query_timeout_s`` for its greeting; ``query_timeout_s`` for the
+        answer. Every 500 files more may take ``query_timeout_s`` more.
+        What the resolver takes for the host's name is not in it.
+        """
+        return self._options.connect_timeout_s + 4 * self._options.query_timeout_s
+
+    def rows(self, paths: Collection[str]) -> dict[str, Row]:
+        """
+        Return the rows of files, of those that have one.
+
+        Compared byte by byte, though the database does not tell "a" from "A" or
+        "a ". Of several rows for a path: a regular file's, then the greatest gen.
+
+        Args:
+            paths: from the mount point on, such as "/data/x/39/3039".
+
+        Raises:
+            SidebandDown
+        """
+        wanted = dict.fromkeys(paths)
+        found: dict[str, Row] = {}
+        several: set[str] = set()
+        asks = (_path_parameters(chunk) for chunk in _chunks(wanted))
+        for above, name, *values in self._ask(_BY_PATH, asks):
+            path = f"{above}{name}" if above.endswith("/") else f"{above}/{name}"
+            if path not in wanted:
+                continue
+            row = _row(values)
+            if (other := found.get(path)) is not None and other != row:
+                several.add(path)
+                row = max(other, row, key=_rank)
+            found[path] = row
+        if several:
+            self._tell_several(several)
+        return found
+
+    def rows_by_inode(self, inos: Collection[int]) -> dict[int, Row]:
+        """
+        Return the rows of inode numbers, of those that have one: the last to use it.
+
+        Raises:
+            SidebandDown
+        """
+        found: dict[int, Row] = {}
+        asks = ({"inos": chunk} for chunk in _chunks(dict.fromkeys(inos)))
+        for values in self._ask(_BY_INODE, asks):
+            row = _row(values)
+            other = found.get(row.ino)
+            if other is None or other.gen < row.gen:
+                found[row.ino] = row
+        return found
+
+    def knows_directory(self, path: str) -> bool:
+        """
+        Whether the database has this directory, such as "/data/x" or "" for all.
+
+        Raises:
+            SidebandDown
+        """
+        forms = [f"{path}/", path] if path else ["/"]
+        rows = self._ask(_DIRECTORIES, [{"paths": forms}])
+        return any(found in forms for (found,) in rows)
+
+    def check(self) -> None:
+        """
+        Ask the database now, for all that is ever read of it.
+
+        Raises:
+            SidebandDown
+        """
+        self._ask(_BY_PATH, [_path_parameters(["/"])], at_once=True)
+
+    def close(self) -> None:
+        """Close the connections; idempotent. Who asks then, has SidebandDown."""
+        self._gate.close()
+        # In a child they are the parent's: forgotten, not closed.
+        self._engine.dispose(close=os.getpid() == self._pid)
+
+    def _ask(
+        self,
+        statement: Select[Any],
+        parameters: Iterable[Mapping[str, object]],
+        *,
+        at_once: bool = False,
+    ) -> list[Any]:
+        """Return the rows of a statement, executed with each of the parameters."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("the sideband was opened in another process")
+        with self._gate.asking(at_once=at_once):
+            try:
+                with self._engine.connect() as connection:
+                    return self._fetch(connection, statement, parameters)
+            # A driver meets a server of another kind with whatever it likes, such
+            # as struct.error; and a database is never why a file is not served.
+            except Exception as exc:
+                raise self._down(exc) from exc
+
+    def _fetch(
+        self,
+        connection: Connection,
+        statement: Select[Any],
+        parameters: Iterable[Mapping[str, object]],
+    ) -> list[Any]:
+        done = False
+        try:
+            rows: list[Any] = []
+            for each in parameters:
+                rows += connection.execute(statement, each).all()
+            done = True
+            return rows
+        finally:
+            # What is left of an answer must not be read as that to the next question;
+            # and a pool that was let go of keeps what comes back to it open.
+            if not done or self._gate.closed:
+                connection.invalidate()
+
+    def _down(self, exc: Exception) -> SidebandDown:
+        orig = exc.orig if isinstance(exc, DBAPIError) else exc
+        detail = f"{type(orig).__name__}: {orig}"
+        if password := self._options.database_url.password:
+            detail = detail.replace(password, "***")
+        return SidebandDown(_kind(exc), detail)
+
+    def _tell_several(self, paths: set[str]) -> None:
+        # Races of threads cost a line more.
+        if self._clock() < self._next_warning:
+            return
+        self._next_warning = self._clock() + _WARNING_PAUSE_S
+        _log.warning(
+            "the sideband database has several files at %s, and at %d other paths;"
+            " samdb check mends it",
+            min(paths), len(paths) - 1,
+        )  # fmt: skip
+
+
+def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    remaining = iter(values)
+    while chunk := list(itertools.islice(remaining, _CHUNK)):
+        yield chunk
+
+
+def _path_parameters(paths: list[str]) -> dict[str, list[str]]:
+    above: dict[str, None] = {}
+    names: dict[str, None] = {}
+    for path in paths:
+        directory, _, name = path.rpartition("/")
+        above[directory] = names[name] = None
+    return {
+        "with_slash": [f"{directory}/" for directory in above],
+        # The mount point itself is never without.
+        "without": [directory or "/" for directory in above],
+        "names": list(names),
+    }
+
+
+def _row(values: Iterable[Any]) -> Row:
+    ino, gen, type_, size, modify_time, online = values
+    return Row(
+        ino=ino,
+        gen=gen,
+        type=type_,
+        size=size,
+        modify_time=modify_time,
+        online=online,
+    )
+
+
+def _rank(row: Row) -> tuple[bool, int]:
+    return row.type == _REGULAR, row.gen
+
+
+def _engine(options: HmsSidebandOptions) -> Engine:
+    url = options.database_url
+    try:
+        engine = create_engine(
+            _with_charset(url),
+            poolclass=QueuePool,
+            pool_size=options.pool_size,
+            max_overflow=options.pool_size,
+            # Never waited for: the gate lets no more in than there are.
+            pool_timeout=options.query_timeout_s,
+            pool_pre_ping=True,
+            pool_recycle=_RECYCLE_S,
+            # In a transaction one would see the same rows for ever.
+            isolation_level="AUTOCOMMIT",
+            skip_autocommit_rollback=True,
+            hide_parameters=True,
+            connect_args=_timeouts(options),
+        )
+    except (ArgumentError, ImportError) as exc:
+        raise ConfigError(
+            f"hms_sideband: SQLAlchemy has no {url.drivername} here"
+        ) from exc
+    event.listen(engine, "handle_error", _end_at_timeout)
+    return engine
+
+
+def _with_charset(url: URL) -> URL:
+    if url.get_backend_name() in {"mysql", "mariadb"} and "charset" not in url.query:
+        # The database's own: what is compared in another may use no index.
+        return url.update_query_dict({"charset": "latin1"})
+    return url
+
+
+def _timeouts(options: HmsSidebandOptions) -> dict[str, float]:
+    """Return how the driver is told its limits; of one we do not know, the URL says."""
+    connect_s, query_s = options.connect_timeout_s, options.query_timeout_s
+    driver = options.database_url.get_driver_name()
+    if driver == "mysqldb":
+        # Whole seconds, in C.
+        connect_s, query_s = math.ceil(connect_s), math.ceil(query_s)
+    if driver in {"pymysql", "mysqldb"}:
+        return {
+            "connect_timeout": connect_s,
+            "read_timeout": query_s,
+            "write_timeout": query_s,
+        }
+    if driver == "pysqlite":
+        # For which it waits while another writes.
+        return {"timeout": query_s}
+    return {}
+
+
+def _end_at_timeout(context: ExceptionContext) -> None:
+    """Keep a server that does not answer a ping from being asked for a connection."""
+    if context.is_pre_ping and isinstance(
+        context.original_exception.__context__, TimeoutError
+    ):
+        context.is_disconnect = False
