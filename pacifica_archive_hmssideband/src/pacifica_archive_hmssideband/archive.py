@@ -125,9 +125,7 @@ class HmsSidebandArchive(PosixArchive):
         path = self._layout.path(file_id)
         # A second time if it was replaced by a version that is on tape too.
         for _ in range(2):
-            self._recalls.wait(
-                file_id, path, lambda: self._status(file_id).online
-            )
+            self._recalls.wait(file_id, path, lambda: self._status(file_id).online)
             fd, found = self._open_file(file_id)
             try:
                 finding = self._find(file_id, found)
@@ -283,7 +281,7 @@ class HmsSidebandArchive(PosixArchive):
         Raises:
             ArchiveUnavailable, AccessDenied: as PosixArchive does; or the database
                 does not answer, or refuses the user.
-            ConfigError: the schema is no sideband database.
+            ConfigError: it is no sideband database.
         """
         super().check()
         try:
@@ -291,8 +289,7 @@ class HmsSidebandArchive(PosixArchive):
             known = self._sideband.knows_directory(self.options.sam_qfs_prefix)
         except SidebandDown as exc:
             raise _FAILURES[exc.kind](
-                f"the sideband database: {exc.kind.value}; until that is mended,"
-                " residency is guessed from the blocks on disk"
+                f"{exc}; until it does, residency is guessed from the blocks on disk"
             ) from exc
         if not known:
             _log.warning(

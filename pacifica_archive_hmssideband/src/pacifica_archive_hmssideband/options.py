@@ -15,8 +15,12 @@ from pacifica_archive_posix import TreeOptions
 __all__ = ["HmsSidebandOptions"]
 
 #: Where Oracle HSM has its ``stage`` command (stage(1)).
-_STAGE_COMMAND = Path("/opt/SUNWsamfs/bin/stage")
+STAGE_COMMAND = Path("/opt/SUNWsamfs/bin/stage")
 _PORTS = range(1, 1 << 16)
+#: More than a year is a mistake, and more than drivers take.
+_SECONDS = attrs.validators.and_(
+    attrs.validators.gt(0), attrs.validators.le(366 * 24 * 3600)
+)
 
 
 def _to_database_path(value: str) -> str:
@@ -96,13 +100,13 @@ class HmsSidebandOptions(TreeOptions):
         "seconds that a connection to the database may take",
         default=2.0,
         converter=float,
-        validator=attrs.validators.gt(0),
+        validator=_SECONDS,
     )
     query_timeout_s: float = option(
         "seconds that each answer of the database may take",
         default=3.0,
         converter=float,
-        validator=attrs.validators.gt(0),
+        validator=_SECONDS,
     )
     inode_lookup: bool = option(
         "look a file up by its inode number too, which is SAM-QFS's own where the"
@@ -112,7 +116,7 @@ class HmsSidebandOptions(TreeOptions):
     )
     stage_command: tuple[str, ...] | None = option(
         "the command that recalls files, paths are added to it; by default"
-        f" {_STAGE_COMMAND} if that is there; empty: a byte of each file is read"
+        f" {STAGE_COMMAND} if that is there; empty: a byte of each file is read"
         " instead",
         default=None,
         converter=_to_command,
@@ -121,7 +125,7 @@ class HmsSidebandOptions(TreeOptions):
         "seconds that the stage command may take",
         default=60.0,
         converter=float,
-        validator=attrs.validators.gt(0),
+        validator=_SECONDS,
     )
     max_partial: int = option(
         "bytes that the file system may keep of a file on tape (its maxpartial); the"
@@ -134,7 +138,7 @@ class HmsSidebandOptions(TreeOptions):
         "seconds that an opening with recall, and a read from tape, may take",
         default=3600.0,
         converter=float,
-        validator=attrs.validators.gt(0),
+        validator=_SECONDS,
     )
 
     def __attrs_post_init__(self) -> None:
@@ -168,4 +172,4 @@ class HmsSidebandOptions(TreeOptions):
         """The command that recalls files; empty: a read does."""
         if self.stage_command is not None:
             return self.stage_command
-        return (str(_STAGE_COMMAND),) if _STAGE_COMMAND.exists() else ()
+        return (str(STAGE_COMMAND),) if STAGE_COMMAND.exists() else ()
