@@ -137,7 +137,7 @@ def test_a_status_is_of_one_version(
     """Though size and version are two calls to the system."""
     store(archive, OLD)
     getxattr = os.getxattr
-    replaced = []
+    replaced: list[str] = []
 
     def replace(path: str, name: str, *, follow_symlinks: bool = True) -> bytes:
         if not replaced:
