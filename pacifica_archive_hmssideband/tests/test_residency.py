@@ -1,15 +1,29 @@
-"""What a stat and a row say together, without a database."""
+"""What a stat and a row say together; where the database does not answer, too."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
+from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from pacifica_archive_hmssideband.sideband import Row
+from sqlalchemy import make_url
 
 from pacifica_archive_core import Media, Residency, StorageLevel
-from pacifica_archive_hmssideband.residency import Finding, OperatorWarning, decide
+from pacifica_archive_hmssideband import HmsSidebandOptions
+from pacifica_archive_hmssideband.residency import (
+    Finding,
+    OperatorWarning,
+    Residencies,
+    decide,
+)
+from pacifica_archive_hmssideband.sideband import Row, Sideband
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 _ROW = Row(ino=1030, gen=1, type=0, size=1000, modify_time=1, online=1)
 _OFFLINE = attrs.evolve(_ROW, online=0)
@@ -152,3 +166,39 @@ def test_online_is_on_disk(row: Row) -> None:
     finding = decide(stat_of(1000), row, reason="unused")
 
     assert (finding.residency is Residency.DISK) == finding.online
+
+
+@pytest.fixture
+def dead(tmp_path: Path) -> Iterator[Sideband]:
+    """Return a sideband on a port where nobody listens."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        options = HmsSidebandOptions(
+            prefix=tmp_path,
+            sam_qfs_prefix="/",
+            url=make_url(f"mysql+pymysql://127.0.0.1:{held.getsockname()[1]}/samfs1"),
+        )
+        with contextlib.closing(Sideband(options)) as sideband:
+            yield sideband
+
+
+@pytest.mark.parametrize("inode_lookup", [True, False], ids=["inode", "path"])
+def test_where_the_database_is_dead_the_blocks_decide_on_each_file(
+    dead: Sideband, *, inode_lookup: bool
+) -> None:
+    reason = "the sideband database does not answer"
+    residencies = Residencies(dead, inode_lookup=inode_lookup)
+
+    findings = residencies.find(
+        [("/a", stat_of(1000)), ("/b", stat_of(1000, blocks=2)), ("/c", stat_of(0))]
+    )
+
+    assert [
+        on_tape(1000, source="st_blocks", reason=reason),
+        on_disk(1000, source="st_blocks", reason=reason),
+        on_disk(0, source="stat"),
+    ] == findings
+
+
+def test_no_files_need_no_database(dead: Sideband) -> None:
+    assert [] == Residencies(dead, inode_lookup=True).find([])
