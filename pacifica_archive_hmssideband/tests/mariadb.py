@@ -261,11 +261,12 @@ class MariaDb:
         os.waitid(os.P_PID, self.pid, change)
 
     def mend(self) -> None:
-        """Make it run again, whatever was done to it."""
+        """Make it run again, whatever was done to it, and nobody else ask it."""
         if self.running:
             os.kill(self.pid, signal.SIGCONT)
         else:
             self.start()
+        self.kill_connections()
 
     def url(
         self,
@@ -477,6 +478,11 @@ class Database:
             f"GRANT SELECT ON {self.name}.* TO {user}@'%'",
         )
 
+    def revoke(self) -> None:
+        """Take the reader's grant away; the server looks again at a connection."""
+        self.execute(f"REVOKE SELECT ON {self.name}.* FROM {READER[0]}@'%'")  # noqa: S608 (no query)
+        self.server.kill_connections()
+
     def url(self, user: str = READER[0]) -> URL:
         """Return where a user finds it."""
         return self.server.url(user, schema=self.name)
@@ -597,6 +603,14 @@ class Database:
         self.insert(
             "sam_archive",
             (identity.ino, identity.gen, copy, seq, "li", vsn, 0, 0, size, 0, stale),
+        )
+
+    def slow(self, seconds: float) -> None:
+        """Let every answer that has a file in it take so long."""
+        columns = "ino, gen, path FROM quick_path"
+        self.execute(
+            "RENAME TABLE sam_path TO quick_path",
+            f"CREATE VIEW sam_path AS SELECT {columns} WHERE SLEEP({seconds}) = 0",  # noqa: S608 (a number)
         )
 
     def set_online(self, identity: Identity, online: int) -> None:

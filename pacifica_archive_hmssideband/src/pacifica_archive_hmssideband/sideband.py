@@ -349,7 +349,8 @@ class Sideband:
         self._clock = clock
         self._pid = os.getpid()
         self._engine = _engine(options)
-        self._gate = _Gate(2 * options.pool_size, options.query_timeout_s, clock)
+        _, query_s = _limits(options)
+        self._gate = _Gate(2 * options.pool_size, query_s, clock)
         self._next_warning = -math.inf
 
     @property
@@ -361,9 +362,11 @@ class Sideband:
         again to see that it is alive; if it is not, ``connect_timeout_s`` for a new
         one, and ``query_timeout_s`` for its greeting; ``query_timeout_s`` for the
         answer. Every 500 files more may take ``query_timeout_s`` more.
-        What the resolver takes for the host's name is not in it.
+        What the resolver takes for the host's name is not in it, and one address is
+        counted: of a name that has several, each is tried.
         """
-        return self._options.connect_timeout_s + 4 * self._options.query_timeout_s
+        connect_s, query_s = _limits(self._options)
+        return connect_s + 4 * query_s
 
     def rows(self, paths: Collection[str]) -> dict[str, Row]:
         """
@@ -378,10 +381,13 @@ class Sideband:
         Raises:
             SidebandDown
         """
-        wanted = dict.fromkeys(paths)
+        wanted = set(paths)
         found: dict[str, Row] = {}
         several: set[str] = set()
-        asks = (_path_parameters(chunk) for chunk in _chunks(wanted))
+        # By directory, since the database reads all names of each that it is asked
+        # about, once for each statement.
+        ordered = sorted(wanted, key=_directory) if len(wanted) > _CHUNK else wanted
+        asks = (_path_parameters(chunk) for chunk in _chunks(ordered))
         for above, name, *values in self._ask(_BY_PATH, asks):
             path = f"{above}{name}" if above.endswith("/") else f"{above}/{name}"
             if path not in wanted:
@@ -403,7 +409,7 @@ class Sideband:
             SidebandDown
         """
         found: dict[int, Row] = {}
-        asks = ({"inos": chunk} for chunk in _chunks(dict.fromkeys(inos)))
+        asks = ({"inos": chunk} for chunk in _chunks(sorted(set(inos))))
         for values in self._ask(_BY_INODE, asks):
             row = _row(values)
             other = found.get(row.ino)
@@ -500,6 +506,10 @@ def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
         yield chunk
 
 
+def _directory(path: str) -> str:
+    return path.rpartition("/")[0]
+
+
 def _path_parameters(paths: list[str]) -> dict[str, list[str]]:
     above: dict[str, None] = {}
     names: dict[str, None] = {}
@@ -563,13 +573,19 @@ def _with_charset(url: URL) -> URL:
     return url
 
 
+def _limits(options: HmsSidebandOptions) -> tuple[float, float]:
+    """Return the seconds that a connection and an answer may take."""
+    limits = options.connect_timeout_s, options.query_timeout_s
+    if options.database_url.get_driver_name() == "mysqldb":
+        # Whole seconds, in C.
+        return math.ceil(limits[0]), math.ceil(limits[1])
+    return limits
+
+
 def _timeouts(options: HmsSidebandOptions) -> dict[str, float]:
     """Return how the driver is told its limits; of one we do not know, the URL says."""
-    connect_s, query_s = options.connect_timeout_s, options.query_timeout_s
+    connect_s, query_s = _limits(options)
     driver = options.database_url.get_driver_name()
-    if driver == "mysqldb":
-        # Whole seconds, in C.
-        connect_s, query_s = math.ceil(connect_s), math.ceil(query_s)
     if driver in {"pymysql", "mysqldb"}:
         return {
             "connect_timeout": connect_s,
