@@ -104,10 +104,21 @@ def test_group_35_a_path_is_absolute_and_no_option(
     assert [[str(recorder.script), f"{tmp_path}/-w/file.1"]] == recorder.calls()
 
 
-def test_group_35_the_command_has_no_input(tmp_path: Path) -> None:
+def test_group_35_the_command_does_not_read_the_input_of_the_server(
+    tmp_path: Path,
+) -> None:
     recorder = Recorder(tmp_path, then="read -r line && exit 1; exit 0")
+    (tmp_path / "input").write_text("a line\n", "utf-8")
+    own = os.dup(0)
+    try:
+        with (tmp_path / "input").open("rb") as file:
+            os.dup2(file.fileno(), 0)
+        answers = StageCommand(recorder.words, 30.0).ask(files(1))
+    finally:
+        os.dup2(own, 0)
+        os.close(own)
 
-    assert [None] == StageCommand(recorder.words, 30.0).ask(files(1))
+    assert [None] == answers
 
 
 def test_group_35_a_missing_program_is_told_when_the_archive_is_opened(
