@@ -12,9 +12,15 @@ author = "The Pacifica archive authors"
 copyright = "LGPL-3.0-or-later"  # noqa: A001 (Sphinx's name)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-# tests and examples hold Markdown of their own; the tables of the benchmark are
-# included by performance.md.
-exclude_patterns = ["_build", "examples", "tests", "performance-table*.md"]
+# tests and examples hold Markdown of their own, as pytest's cache does; the tables of
+# the benchmark are included by performance.md.
+exclude_patterns = [
+    "_build",
+    ".pytest_cache",
+    "examples",
+    "tests",
+    "performance-table*.md",
+]
 
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
