@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import click
 
-from pacifica_archive_core import errors, load_backend
+from pacifica_archive_core import (
+    Archive,
+    SupportsAdopt,
+    SupportsLocalPath,
+    errors,
+    load_backend,
+)
 from pacifica_archive_core.cli import main
 from pacifica_archive_core.cli.exits import EXITS, exit_code
 from pacifica_archive_core.cli.group import PluginCommand
@@ -28,6 +34,7 @@ from pacifica_archive_core.options import (
     option_help,
 )
 from pacifica_archive_core.testing.base import Declarations
+from pacifica_archive_hmssideband.double.__main__ import main as double
 from pacifica_archive_http.status_table import PROBLEMS, find_problem
 
 if TYPE_CHECKING:
@@ -103,6 +110,22 @@ def _default(field: attrs.Attribute[Any]) -> str:
     return _code(default) if str(default).strip("()") else "none"
 
 
+def _backends() -> str:
+    rows = []
+    for name in _BACKENDS:
+        backend = load_backend(name)
+        can = (
+            issubclass(backend, SupportsAdopt),
+            issubclass(backend, SupportsLocalPath),
+            backend.digests is not Archive.digests,
+            backend.shared_between_processes,
+        )
+        link = f"[`{name}`](#{name})"
+        rows.append((link, *("yes" if ability else "no" for ability in can)))
+    head = ("backend", "`adopt`", "`local_path`", "keeps digests", "many processes")
+    return _table(head, rows)
+
+
 # --- commands --------------------------------------------------------------------
 
 
@@ -163,6 +186,25 @@ def _paragraphs(text: str) -> list[str]:
     blocks = text.replace("\b", "").strip().split("\n\n")
     joined = (" ".join(block.split()) for block in blocks)
     return [re.sub(r"(?<=[a-z0-9)\"]\.) (?=[A-Z])", "\n", block) for block in joined]
+
+
+def _double() -> str:
+    """Return the command line of the double of Oracle HSM."""
+    rows = []
+    with click.Context(double, info_name="double") as group:
+        for name, command in double.commands.items():
+            with click.Context(command, info_name=name, parent=group) as ctx:
+                usage = " ".join([name, *command.collect_usage_pieces(ctx)])
+            (text,) = _paragraphs(command.help or "")
+            rows.append((_code(usage.replace(" [OPTIONS]", "")), text))
+            rows += [(f"\u2003{o}", text) for o, text in _option_rows(command)]
+    return "\n\n".join(
+        [
+            *_paragraphs(double.help or ""),
+            _table(("option", "meaning"), _option_rows(double)),
+            _table(("command", "meaning"), rows),
+        ]
+    )
 
 
 def _exits() -> str:
@@ -261,18 +303,19 @@ def _round_trips() -> str:
     return rows.rstrip()
 
 
+#: A second name of one is left out.
+_BACKENDS = ("hmssideband", "hpss", "memory", "posix")
 BLOCKS: dict[str, Callable[[], str]] = {
+    "backends": _backends,
     "round trips": _round_trips,
+    "double": _double,
     "options that select": _selecting,
     "commands": _commands,
     "exit codes": _exits,
     "errors": _errors,
     "problems": _problems,
     "abilities": _abilities,
-    **{
-        f"options {name}": functools.partial(_options, name)
-        for name in ("hpss", "memory", "posix")
-    },
+    **{f"options {name}": functools.partial(_options, name) for name in _BACKENDS},
 }
 
 if __name__ == "__main__":

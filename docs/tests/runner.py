@@ -9,7 +9,9 @@ A block of ``sh`` is shown only: it installs, or needs a site's own things.
 
 The examples of a page share one empty directory. Where they speak of a server
 on 127.0.0.1:8080 there is one, on another port; the one on 127.0.0.1:8081 serves
-``/archive`` of the HPSS simulator whose state is in the directory ``hpss``.
+``/archive`` of the HPSS simulator whose state is in the directory ``hpss``; the one on
+127.0.0.1:8082 serves what ``site.cfg`` of the page says, and beside it runs the double
+of Oracle HSM that the page has made a command of.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import contextlib
 import doctest
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -32,15 +35,20 @@ from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 from pacifica_archive_http.testing import running_server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from sybil import Example
 
-__all__ = ["EXAMPLES", "Place"]
+__all__ = ["COMPANIONS", "EXAMPLES", "SERVERS", "Place"]
 
 #: What the examples call a server, and what it is started with.
-_SERVERS = {
+SERVERS = {
     "127.0.0.1:8080": ("--prefix", "archive"),
     "127.0.0.1:8081": ("-t", "hpss", "--prefix", "/archive", "-o", "auth=keytab"),
+    "127.0.0.1:8082": ("-t", "hmssideband", "-c", "site.cfg"),
 }
+#: What is started before it, and says a line when it is ready.
+COMPANIONS = {"127.0.0.1:8082": ("./double", "run", "--lag", "1")}
 _LIMIT_S = 60
 _FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
 #: Whoever reads an example may do this; a test keeps to its own directory.
@@ -56,9 +64,15 @@ _MARK = "\x1e"
 
 
 class Place:
-    """The directory of one page's examples, and its servers once they are asked."""
+    """
+    The directory of one page's examples, and its servers once they are asked.
 
-    def __init__(self) -> None:
+    Args:
+        variables: added to the environment of the examples and their servers.
+    """
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._env = {**_environment(), **(variables or {})}
         self._stack = contextlib.ExitStack()
         folder = self._stack.enter_context(tempfile.TemporaryDirectory())
         self.path = Path(folder)
@@ -73,7 +87,10 @@ class Place:
     def server(self, name: str) -> str:
         """Start a server unless it runs; return its host and port."""
         if name not in self._servers:
-            running = running_server(*_SERVERS[name], "--workers", "1", env=_OWN)
+            if command := COMPANIONS.get(name):
+                self._stack.enter_context(_running(command, self._env))
+            arguments = (*SERVERS[name], "--workers", "1")
+            running = running_server(*arguments, env=self._env)
             server = self._stack.enter_context(running)
             self._servers[name] = server.url.removeprefix("http://")
         return self._servers[name]
@@ -84,13 +101,13 @@ class Place:
             f'{command}\n__code=$?; printf "{_MARK}$__code{_MARK}"; (exit $__code)\n'
             for command in commands
         )
-        for name in _SERVERS:
+        for name in SERVERS:
             if name in script:
                 script = script.replace(name, self.server(name))
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.path,
-            env=_environment(),
+            env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -105,6 +122,21 @@ class Place:
         if len(parts) != 2 * len(commands) + 1:
             raise AssertionError(f"bash did not come to the end: {printed}")
         return list(zip(parts[:-1:2], map(int, parts[1::2]), strict=True))
+
+
+@contextlib.contextmanager
+def _running(command: tuple[str, ...], env: Mapping[str, str]) -> Iterator[None]:
+    """Run a program for a with-block, from the moment when it says to be ready."""
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            if not select.select([process.stdout], [], [], _LIMIT_S)[0]:
+                raise TimeoutError(f"{command[0]} is not ready")
+            if not process.stdout.readline():
+                raise RuntimeError(f"{command[0]} has ended")
+            yield
+        finally:
+            process.terminate()
 
 
 def _environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ import generate
 import pytest
 
 import pacifica_archive_core
+from pacifica_archive_core import load_backend
 from pacifica_archive_core.cli.exits import EXITS
 
 if TYPE_CHECKING:
@@ -30,12 +31,20 @@ def test_every_generated_part_is_in_one_page() -> None:
 
 
 def test_options_of_every_installed_backend_are_generated() -> None:
-    """The example's backend is described where it is taught."""
-    assert {
-        f"options {name}"
-        for name in pacifica_archive_core.backend_names()
+    """
+    One name of each is enough.
+
+    The example's backend is described where it is taught.
+    """
+    blocks = {
+        load_backend(name): f"options {name}"
+        for name in sorted(pacifica_archive_core.backend_names(), reverse=True)
         if name != "zip"
-    } == {name for name in generate.BLOCKS if re.match("options (?!that)", name)}
+    }
+
+    assert {*blocks.values()} == {
+        name for name in generate.BLOCKS if re.match("options (?!that)", name)
+    }
 
 
 def test_every_error_is_in_the_table() -> None:
