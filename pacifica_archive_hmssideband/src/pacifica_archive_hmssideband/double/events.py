@@ -205,6 +205,8 @@ def _see_gone(
         else:
             node.gone = True
             found.nodes[key] = node
+    # Of files that were copied and deleted between two looks.
+    found.forgotten += known.copies.keys() - known.nodes.keys() - {*found.forgotten}
 
 
 def _new(known: Known, key: str, status: os.stat_result) -> Node:

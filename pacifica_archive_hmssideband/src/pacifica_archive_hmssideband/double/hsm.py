@@ -298,16 +298,20 @@ class Double:
             settle: have stages end now, and rows say so.
         """
         with _worded(), self._records() as records:
-            down = self._tell(records)
             known = records.load()
             tree = self._scan(known)
+            down = self._tell(records, known, tree)
+            if down is not None:
+                # As it was: all of it is to be told later.
+                known = records.load()
             self._stage(records, known, tree, stage_s=stage_s, settle=settle)
             if down is None:
                 self._take_away(records, known, tree)
                 if settle and any(
                     node.bytes is Bytes.STAGED for node in known.nodes.values()
                 ):
-                    down = self._tell(records)
+                    known = records.load()
+                    down = self._tell(records, known, self._scan(known))
             if down is not None:
                 raise down
             due_s = [
@@ -317,10 +321,15 @@ class Double:
             ]
             return min(due_s, default=None)
 
-    def _tell(self, records: Records) -> DatabaseDown | None:
-        """Tell the database what has happened; its failure, if it failed."""
-        known = records.load()
-        tree = self._scan(known)
+    def _tell(self, records: Records, known: Known, tree: Tree) -> DatabaseDown | None:
+        """
+        Tell the database what has happened; return its failure, if it failed.
+
+        Args:
+            records: get what was told.
+            known: becomes what is there.
+            tree: what is there.
+        """
         now_s = _now_s()
         found = look(known, tree, readlink=self._readlink, now_s=now_s)
         changes = found.changes
@@ -462,7 +471,12 @@ class Double:
             except OSError as exc:
                 _log.warning("%s cannot be staged: %s", path, exc.strerror)
                 wanted.discard(node.key)
-        records.done(request for request in requests if request.key in wanted)
+        records.done(
+            request
+            for request in requests
+            if request.key in wanted
+            and not ((asked := known.nodes.get(request.key)) and asked.gone)
+        )
 
     def _allocate(self, records: Records, node: Node, path: str, due_s: float) -> None:
         with world.opened(path, node.key, write=True) as fd:
@@ -595,7 +609,8 @@ class Double:
 
     def _readlink(self, path: str) -> str:
         try:
-            return str(Path(self._at(path)).readlink())
+            # Not Path's: it drops a slash at the end.
+            return os.readlink(self._at(path))  # noqa: PTH115 (said above)
         except OSError:
             return ""  # gone since the look: its row goes at the next one
 

@@ -350,7 +350,7 @@ class Rows:
         drifted = []
         for row in paths:
             path = have.get((row.ino, row.gen))
-            # Of a symlink, its target: that has no slash at the end.
+            # A symlink's target with a slash is taken for a directory's path.
             bare = row.path.removesuffix("/")
             if path == row.path or (fast and path == bare):
                 continue
