@@ -208,6 +208,30 @@ def test_a_file_that_is_online_may_have_holes(recalls: Recalls, hollow: Path) ->
     assert [] == list(answers)
 
 
+def test_the_wait_for_a_hole_ends_when_the_file_is_replaced(
+    recalls: Recalls, hollow: Path, whole: Path
+) -> None:
+    looks = Looks()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(recalls.wait, 1, str(hollow), looks)
+        looked = looks.first.wait(PATIENCE_S)
+        whole.replace(hollow)
+
+        assert (True, None) == (looked, waiting.result())
+
+
+def test_the_wait_for_a_hole_ends_when_the_file_is_deleted(
+    recalls: Recalls, hollow: Path
+) -> None:
+    looks = Looks()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(recalls.wait, 1, str(hollow), looks)
+        looks.first.wait(PATIENCE_S)
+        hollow.unlink()
+
+        assert NoSuchFile is type(waiting.exception())
+
+
 def test_the_wait_for_a_hole_ends_in_time(impatient: Recalls, hollow: Path) -> None:
     with pytest.raises(FileOffline, match=IN_TIME):
         impatient.wait(1, str(hollow), never)
@@ -241,7 +265,7 @@ def test_a_wait_leaves_no_descriptor(recalls: Recalls, whole: Path) -> None:
     assert 0 == descriptors(whole)
 
 
-def test_the_wait_ends_when_the_file_is_gone(recalls: Recalls, hollow: Path) -> None:
+def test_what_the_look_raises_ends_the_wait(recalls: Recalls, hollow: Path) -> None:
     with pytest.raises(NoSuchFile):
         recalls.wait(1, str(hollow), gone)
 

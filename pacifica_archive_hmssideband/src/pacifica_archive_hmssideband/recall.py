@@ -16,6 +16,7 @@ import queue
 import threading
 import time
 from concurrent import futures
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -89,13 +90,15 @@ class Recalls:
         They can when a read of the last one has returned and the file has no hole:
         the HSM lets it return when the whole file is on disk, or reads it from tape
         (a file of ``stage -n``). A hole is of something that cannot have a read wait,
-        such as the double; then the file is looked at until it is whole, or online.
+        such as the double; then the file is looked at until it is whole, or online,
+        or another version has its place, which the caller is to look at himself.
 
         Args:
             file_id: its id.
             path: its path.
-            is_online: says so of the file that the id has then; called in another
-                thread; what it raises ends the wait.
+            is_online: whether the database says so; not by the blocks on disk, all
+                of which a file has while it comes. Called in another thread; what it
+                raises ends the wait.
 
         Raises:
             FileOffline: it has not come within ``timeout_s``.
@@ -158,7 +161,11 @@ class Recalls:
             size = os.fstat(fd).st_size
             os.pread(fd, 1, max(size - 1, 0))
             pause_s = _FIRST_PAUSE_S
-            while has_hole(fd, size) and not is_online():
+            while (
+                has_hole(fd, size)
+                and os.path.samestat(os.fstat(fd), Path(path).lstat())
+                and not is_online()
+            ):
                 left_s = deadline_s - time.monotonic()
                 if left_s <= 0 or self._closing.done():
                     return False
