@@ -1,0 +1,3 @@
+"""Tests of the double; a package, since its conftest is not the only one."""
+
+from __future__ import annotations
