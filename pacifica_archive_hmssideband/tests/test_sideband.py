@@ -732,7 +732,6 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    caplog.set_level(logging.INFO, LOGGER)
     database.server.stop()
     sideband = opened(database.url(), query_timeout_s=PATIENT_S)
     for _ in range(5):
@@ -742,7 +741,7 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(
     for _ in range(5):
         sideband.rows([FILE])
 
-    assert ["WARNING", "INFO"] == lines(caplog)
+    assert ["WARNING", "WARNING"] == lines(caplog)
 
 
 def test_a_check_asks_though_there_is_a_pause(

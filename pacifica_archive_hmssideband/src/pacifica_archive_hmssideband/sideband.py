@@ -261,7 +261,8 @@ class _Gate:
     def _recover(self) -> None:
         self._epoch += 1
         self._down = None
-        _log.info(
+        # As loud as its beginning, or a log that begins at WARNING has no end of it.
+        _log.warning(
             "the sideband database answers again, after %.0f s",
             self._clock() - self._began,
         )
