@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -368,6 +369,16 @@ def test_group_35_of_500_bad_paths_no_more_than_40_calls_are_made(
     assert (40, {ArchiveUnavailable}) == (len(recorder.calls()), set(kinds(answers)))
 
 
+def test_group_35_the_search_for_bad_paths_ends_in_time(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path, then="sleep 0.4; exit 1")
+    answers = StageCommand(recorder.words, 1.0).ask(files(500))
+
+    assert (True, {ArchiveUnavailable}) == (
+        len(recorder.calls()) <= 3,
+        set(kinds(answers)),
+    )
+
+
 def test_group_35_a_bad_chunk_does_no_harm_to_the_next(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, then=REFUSES_BAD)
     wanted = [(n, f"/mount/bad-{n}") for n in range(500)] + files(10)
@@ -471,7 +482,7 @@ def many(tmp_path: Path) -> Callable[[int], list[tuple[int, str]]]:
     first.write_bytes(b"12")
 
     def make(count: int) -> list[tuple[int, str]]:
-        # On a file system of more than 65,000 links to a file, such as ext4.
+        # A file may have 65,000 names (ext4).
         for n in range(1, count):
             (tmp_path / str(n)).hardlink_to(first)
         return [(n, str(tmp_path / str(n))) for n in range(count)]
@@ -592,6 +603,37 @@ def test_group_36_a_failed_read_fails_the_next_request(
 
         with pytest.raises(FileDamaged):
             archive.stage(1)
+
+
+def test_group_36_of_failed_reads_the_last_thousand_are_told(
+    many: Callable[[int], list[tuple[int, str]]], trigger: ReadTrigger, tape: Tape
+) -> None:
+    tape.failure = errno.EIO
+    tape.come()
+    wanted = many(1010)
+    trigger.ask(wanted)
+    ended(TRIGGER)
+    answers = trigger.ask(wanted)
+
+    assert 1000 == kinds(answers).count(FileDamaged)
+
+
+def test_group_36_without_a_thread_a_file_is_asked_for_again_later(
+    path: Path, trigger: ReadTrigger, tape: Tape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        first = trigger.ask([(1, str(path))])
+    second = trigger.ask([(1, str(path))])
+
+    assert ([ArchiveUnavailable], [None], True) == (
+        kinds(first),
+        second,
+        tape.begun(1),
+    )
 
 
 def test_group_36_a_file_that_is_not_there_is_no_such_file(
