@@ -19,14 +19,16 @@ from sqlalchemy.exc import DBAPIError
 
 import pacifica_archive_hmssideband
 from pacifica_archive_core import id2filename
+from pacifica_archive_core.cli.exits import exit_code
 from pacifica_archive_core.options import load_options
 from pacifica_archive_hmssideband import (
     HmsSidebandArchive,
     HmsSidebandOptions,
 )
+from pacifica_archive_hmssideband.archive import _FAILURES
 from pacifica_archive_hmssideband.recall import _WAITERS
 from pacifica_archive_hmssideband.residency import decide
-from pacifica_archive_hmssideband.sideband import _PAUSE_S, Row, Sideband
+from pacifica_archive_hmssideband.sideband import _PAUSE_S, Failure, Row, Sideband
 from pacifica_archive_hmssideband.staging import _CALLS, _CHUNK, _QUEUE, _THREADS
 from pacifica_archive_hmssideband.tables import sam_file, sam_inode, sam_path
 
@@ -238,6 +240,15 @@ def test_states_are_those_of_the_code(
 
     assert [f"`{media}`", f"`{sizes}`", f"`{finding.source}`"] == row[2:5]
     assert row[5].startswith(code)
+
+
+def test_exit_codes_of_a_check_are_those_of_its_errors() -> None:
+    """In this order: does not answer, refuses, has not the tables."""
+    kinds = (Failure.UNREACHABLE, Failure.REFUSED, Failure.WRONG)
+
+    assert [str(exit_code(_FAILURES[kind]())) for kind in kinds] == re.findall(
+        r"(\d+) where (?:it|there is) (?:does not|refuses|no such)", SITE
+    )
 
 
 def test_wrapper_hands_paths_on_as_they_are(tmp_path: Path) -> None:
