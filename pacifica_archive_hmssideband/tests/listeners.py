@@ -27,6 +27,8 @@ class Manner(enum.Enum):
     CLOSING = "closing"
     #: It speaks another protocol.
     CHATTING = "chatting"
+    #: It sends a byte of its greeting now and then.
+    DRIPPING = "dripping"
     #: It takes no connection, nor refuses one: what a firewall does.
     DEAF = "deaf"
 
@@ -38,7 +40,8 @@ class Listener:
         self._manner = manner
         self._held = contextlib.ExitStack()
         self._connections: list[socket.socket] = []
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._socket = self._held.enter_context(socket.socket())
         self._socket.bind(("127.0.0.1", 0))
         # Linux keeps one connection more than asked to, and is silent to the next.
@@ -59,6 +62,7 @@ class Listener:
         value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._ended.set()
         with contextlib.suppress(OSError):
             # Wakes accept(2), which a close does not.
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -69,16 +73,28 @@ class Listener:
         self._held.close()
 
     def _serve(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
+        while True:
+            try:
                 connection, _ = self._socket.accept()
+            except OSError:
+                # It is over.
+                return
+            with self._lock:
+                self._connections.append(connection)
+            with contextlib.suppress(OSError):
                 if self._manner is Manner.CHATTING:
                     connection.sendall(b"220 mail.example.org ESMTP\r\n" * 100)
                 if self._manner is Manner.CLOSING:
                     connection.close()
-                with self._changed:
-                    self._connections.append(connection)
-                    self._changed.notify_all()
+                if self._manner is Manner.DRIPPING:
+                    self._drip(connection)
+
+    def _drip(self, connection: socket.socket) -> None:
+        # A packet of 80 bytes, the first, of protocol 10.
+        for byte in [80, 0, 0, 0, 10] + [32] * 79:
+            connection.sendall(bytes([byte]))
+            if self._ended.wait(0.1):
+                return
 
     @property
     def url(self) -> URL:
@@ -88,15 +104,8 @@ class Listener:
     @property
     def count(self) -> int:
         """How many have connected."""
-        with self._changed:
+        with self._lock:
             return len(self._connections)
-
-    def wait_for(self, count: int) -> None:
-        """Wait until so many have connected."""
-        with self._changed:
-            assert self._changed.wait_for(
-                lambda: len(self._connections) >= count, _LIMIT_S
-            )
 
 
 def refusing_url() -> URL:

@@ -610,7 +610,7 @@ class Database:
         columns = "ino, gen, path FROM quick_path"
         self.execute(
             "RENAME TABLE sam_path TO quick_path",
-            f"CREATE VIEW sam_path AS SELECT {columns} WHERE SLEEP({seconds}) = 0",  # noqa: S608 (a number)
+            f"CREATE VIEW sam_path AS SELECT {columns} WHERE SLEEP({seconds}) = 0",
         )
 
     def set_online(self, identity: Identity, online: int) -> None:

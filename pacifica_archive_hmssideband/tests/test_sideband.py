@@ -542,6 +542,20 @@ def test_group_28_every_question_ends_within_the_bound(
     assert time.monotonic() - began < sideband.bound_s + SLACK_S
 
 
+@pytest.mark.parametrize("manner", Manner)
+def test_group_28_a_server_of_another_kind_is_left_within_the_bound(
+    opened: Opens, manner: Manner
+) -> None:
+    """Also one that is never silent for as long as an answer may take."""
+    with Listener(manner) as listener:
+        sideband = opened(listener.url)
+        began = time.monotonic()
+
+        failure(sideband.check)
+
+        assert time.monotonic() - began < sideband.bound_s + 2.0
+
+
 @pytest.mark.parametrize("fail", [freeze, sleep], ids=["SIGSTOP", "SLEEP"])
 def test_group_28_an_answer_that_does_not_come_is_not_waited_for(
     database: Database, opened: Opens, fail: Callable[[Database], None]
@@ -586,7 +600,7 @@ def test_group_28_a_frozen_server_is_not_asked_for_another_connection(
 def test_group_28_who_finds_all_connections_busy_waits_no_longer_than_it_may(
     database: Database, opened: Opens, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And that is no outage: the next has its answer."""
+    """And that is no outage, which the busy ones' next statements would end in."""
     for directory in ("a", "b", "c"):
         database.file(f"/{directory}/0")
     sideband = opened(database.url(), query_timeout_s=2.0, pool_size=1)
@@ -602,7 +616,7 @@ def test_group_28_who_finds_all_connections_busy_waits_no_longer_than_it_may(
         for each in busy:
             each.result(PATIENT_S)
 
-    assert (Failure.UNREACHABLE, []) == (kind, lines(caplog))
+    assert (Failure.UNREACHABLE, ["WARNING"]) == (kind, lines(caplog))
 
 
 # --- group 30: many threads -------------------------------------------------------

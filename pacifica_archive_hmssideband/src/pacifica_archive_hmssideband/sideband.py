@@ -13,6 +13,7 @@ import itertools
 import logging
 import math
 import os
+import socket
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -26,10 +27,20 @@ from pacifica_archive_core import ConfigError
 from pacifica_archive_hmssideband.tables import sam_file, sam_inode, sam_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from collections.abc import (
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        MutableMapping,
+    )
 
     from sqlalchemy import URL, Connection, Engine, Select
-    from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.engine import Dialect, ExceptionContext
+    from sqlalchemy.engine.interfaces import DBAPIConnection
+    from sqlalchemy.pool import ConnectionPoolEntry
+    from typing_extensions import Buffer
 
     from pacifica_archive_hmssideband.options import HmsSidebandOptions
 
@@ -44,8 +55,10 @@ _PAUSE_S = 5.0
 #: Servers close connections that were idle for long: MySQL's wait_timeout is 8 h, and
 #: firewalls know less patience.
 _RECYCLE_S = 1800
-#: Seconds in which files with several rows are told once.
+#: Seconds in which one kind of warning is told once.
 _WARNING_PAUSE_S = 60.0
+#: Seconds by which a limit may be passed rather than set anew on a socket.
+_GRACE_S = 0.01
 _REGULAR = 0
 _DIRECTORY = 1
 
@@ -139,6 +152,63 @@ def _kind(exc: Exception) -> Failure:
     return Failure.WRONG if isinstance(exc, ProgrammingError) else Failure.UNREACHABLE
 
 
+class _Deadline(threading.local):
+    """When what a thread does with the database must be done; `time.monotonic`."""
+
+    end: float = math.inf
+
+
+class _Socket(socket.socket):
+    """
+    A connected socket whose user ends in time, however many bytes come one by one.
+
+    A timeout of Python's begins anew with each call: a server that is slow, not
+    silent, would be waited for at every round trip.
+
+    Args:
+        plain: is taken over.
+        deadline: of the thread that calls.
+        limit_s: seconds for one call, if the deadline is further away.
+    """
+
+    def __init__(
+        self, plain: socket.socket, deadline: _Deadline, limit_s: float
+    ) -> None:
+        super().__init__(plain.family, plain.type, plain.proto, plain.detach())
+        self._deadline = deadline
+        self._limit_s = limit_s
+
+    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+        self._hurry()
+        return super().recv_into(buffer, nbytes, flags)
+
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        self._hurry()
+        super().sendall(data, flags)
+
+    def _hurry(self) -> None:
+        left_s = self._deadline.end - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        limit_s = left_s if left_s < self._limit_s - _GRACE_S else self._limit_s
+        if self.gettimeout() != limit_s:
+            self.settimeout(limit_s)
+
+
+class _Seldom:
+    """Whether it is time for a warning again; races of threads cost a line more."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._next = -math.inf
+
+    def __call__(self) -> bool:
+        if self._clock() < self._next:
+            return False
+        self._next = self._clock() + _WARNING_PAUSE_S
+        return True
+
+
 class _Answer(enum.Enum):
     GIVEN = enum.auto()
     #: By the user, or a bug: it says nothing of the database.
@@ -179,6 +249,7 @@ class _Gate:
         self._epoch = 0
         self._began = self._again = 0.0
         self._probing = False
+        self._tells_busy = _Seldom(clock)
 
     @contextlib.contextmanager
     def asking(self, *, at_once: bool) -> Iterator[None]:
@@ -225,6 +296,11 @@ class _Gate:
                     break
                 left_s = limit - time.monotonic()
                 if left_s <= 0:
+                    if self._tells_busy():
+                        _log.warning(
+                            "all connections to the sideband database are busy, the"
+                            " blocks on disk decide where a file is; see pool_size"
+                        )
                     raise SidebandDown(Failure.UNREACHABLE, "all connections are busy")
                 self._changed.wait(left_s)
             self._free -= 1
@@ -248,13 +324,14 @@ class _Gate:
 
     def _fail(self, failure: SidebandDown) -> None:
         self._again = self._clock() + _PAUSE_S
+        if self._down is None or self._down.kind is not failure.kind:
+            _log.warning(
+                "%s, the blocks on disk decide where files are: %s",
+                failure, failure.detail,
+            )  # fmt: skip
         if self._down is None:
             self._epoch += 1
             self._began = self._clock()
-            _log.warning(
-                "%s; until it does, the blocks on disk decide where files are: %s",
-                failure, failure.detail,
-            )  # fmt: skip
             self._changed.notify_all()
         self._down = failure
 
@@ -349,25 +426,28 @@ class Sideband:
         self._options = options
         self._clock = clock
         self._pid = os.getpid()
+        self._connect_s, self._query_s = _limits(options)
+        self._deadline = _Deadline()
         self._engine = _engine(options)
-        _, query_s = _limits(options)
-        self._gate = _Gate(2 * options.pool_size, query_s, clock)
-        self._next_warning = -math.inf
+        if options.database_url.get_driver_name() == "pymysql":
+            event.listen(self._engine, "do_connect", self._connect)
+        self._gate = _Gate(2 * options.pool_size, self._query_s, clock)
+        self._tells_several = _Seldom(clock)
 
     @property
     def bound_s(self) -> float:
         """
         The seconds that a call of up to 500 files may take, whatever the database does.
 
-        Each part has its limit: ``query_timeout_s`` to wait for a connection, and
-        again to see that it is alive; if it is not, ``connect_timeout_s`` for a new
-        one, and ``query_timeout_s`` for its greeting; ``query_timeout_s`` for the
-        answer. Every 500 files more may take ``query_timeout_s`` more.
-        What the resolver takes for the host's name is not in it, and one address is
-        counted: of a name that has several, each is tried.
+        They are ``query_timeout_s`` to wait while all connections are busy;
+        ``connect_timeout_s`` and ``query_timeout_s`` to see that one is alive, or to
+        have another; ``query_timeout_s`` for the answer, and as long again for every
+        500 files more.
+        Outside of it are the resolver's time, and all but the first address of a host
+        that has several. With TLS, and with other drivers than PyMySQL, whose limit is
+        for each round trip, a server that answers all of them late takes longer.
         """
-        connect_s, query_s = _limits(self._options)
-        return connect_s + 4 * query_s
+        return self._connect_s + 3 * self._query_s
 
     def rows(self, paths: Collection[str]) -> dict[str, Row]:
         """
@@ -398,8 +478,12 @@ class Sideband:
                 several.add(path)
                 row = max(other, row, key=_rank)
             found[path] = row
-        if several:
-            self._tell_several(several)
+        if several and self._tells_several():
+            _log.warning(
+                "the sideband database has several files at %s, and at %d other paths;"
+                " samdb check mends it",
+                min(several), len(several) - 1,
+            )  # fmt: skip
         return found
 
     def rows_by_inode(self, inos: Collection[int]) -> dict[int, Row]:
@@ -456,6 +540,8 @@ class Sideband:
             raise RuntimeError("the sideband was opened in another process")
         with self._gate.asking(at_once=at_once):
             try:
+                limit_s = self._connect_s + self._query_s
+                self._deadline.end = time.monotonic() + limit_s
                 with self._engine.connect() as connection:
                     return self._fetch(connection, statement, parameters)
             # A driver meets a server of another kind with whatever it likes, such
@@ -473,6 +559,7 @@ class Sideband:
         try:
             rows: list[Any] = []
             for each in parameters:
+                self._deadline.end = time.monotonic() + self._query_s
                 rows += connection.execute(statement, each).all()
             done = True
             return rows
@@ -489,16 +576,26 @@ class Sideband:
             detail = detail.replace(password, "***")
         return SidebandDown(_kind(exc), detail)
 
-    def _tell_several(self, paths: set[str]) -> None:
-        # Races of threads cost a line more.
-        if self._clock() < self._next_warning:
-            return
-        self._next_warning = self._clock() + _WARNING_PAUSE_S
-        _log.warning(
-            "the sideband database has several files at %s, and at %d other paths;"
-            " samdb check mends it",
-            min(paths), len(paths) - 1,
-        )  # fmt: skip
+    def _connect(
+        self,
+        dialect: Dialect,
+        _record: ConnectionPoolEntry,
+        args: tuple[Any, ...],
+        parameters: MutableMapping[str, Any],
+    ) -> DBAPIConnection | None:
+        """Connect PyMySQL by a socket that keeps the deadline."""
+        if "unix_socket" in parameters:
+            return None
+        address = parameters.get("host", "localhost"), parameters.get("port", 3306)
+        connection: Any = dialect.loaded_dbapi.connect(
+            *args, defer_connect=True, **parameters
+        )
+        plain = socket.create_connection(address, self._connect_s)
+        # As PyMySQL does with its own.
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.connect(_Socket(plain, self._deadline, self._query_s))
+        return connection  # type: ignore[no-any-return] # PyMySQL has no types
 
 
 def _chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
