@@ -12,8 +12,6 @@ import secrets
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
-import attrs
-
 from pacifica_archive_core import (
     AccessDenied,
     ArchiveError,
@@ -30,6 +28,7 @@ from pacifica_archive_hmssideband.residency import ST_BLOCKS, Residencies, decid
 from pacifica_archive_hmssideband.sideband import Failure, Sideband, SidebandDown
 from pacifica_archive_hmssideband.staging import make_staging
 from pacifica_archive_posix import PosixArchive, PosixReader
+from pacifica_archive_posix.archive import version_of
 from pacifica_archive_posix.descriptors import release
 from pacifica_archive_posix.errors import NAME, READ
 
@@ -207,10 +206,13 @@ class HmsSidebandArchive(PosixArchive):
         token: str | None,
         finding: Finding,
     ) -> FileStatus:
-        status = self._status_of(file_id, found)
-        return attrs.evolve(
-            status,
-            version=token or status.version,
+        return FileStatus(
+            file_id=file_id,
+            path=self._layout.path(file_id),
+            size=found.st_size,
+            mtime_ns=found.st_mtime_ns,
+            ctime_ns=found.st_ctime_ns,
+            version=token or version_of(found),
             levels=finding.levels,
             residency=finding.residency,
             residency_source=finding.source,

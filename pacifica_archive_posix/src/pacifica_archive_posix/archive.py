@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
     from pacifica_archive_core import ArchiveReader, ArchiveWriter, FileError
 
-__all__ = ["PosixArchive", "PosixOptions", "TreeOptions"]
+__all__ = ["PosixArchive", "PosixOptions", "TreeOptions", "version_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ class PosixArchive(Archive):
             size=size,
             mtime_ns=found.st_mtime_ns,
             ctime_ns=found.st_ctime_ns,
-            version=_version(found),
+            version=version_of(found),
             levels=(StorageLevel(Media.DISK, size),),
             residency=Residency.DISK,
             residency_source="stat",
@@ -223,9 +223,9 @@ class PosixArchive(Archive):
         # By the name, since to open a file may be to recall it from tape; so again
         # if the name was given to another version meanwhile.
         while True:
-            version = _version(self._stat(file_id))
+            version = version_of(self._stat(file_id))
             found, failure = _read_digests(path)
-            if version == _version(self._stat(file_id)):
+            if version == version_of(self._stat(file_id)):
                 if failure is not None:
                     raise error_of(failure, file_id) from failure
                 return found
@@ -506,7 +506,8 @@ def _ensure_directory(prefix: str) -> None:
         raise wrong from exc
 
 
-def _version(found: os.stat_result) -> str:
+def version_of(found: os.stat_result) -> str:
+    """Return what differs for every file that is or was at a name."""
     # An inode's number comes back with its next file; IncomingFile sees to it that
     # the ctime does not.
     return f"{found.st_ino:x}-{found.st_ctime_ns:x}-{found.st_size:x}"
