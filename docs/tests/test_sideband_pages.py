@@ -292,7 +292,7 @@ def test_bound_on_a_look_up_is_the_one_of_the_code() -> None:
     options = HmsSidebandOptions(prefix=Path(), sam_qfs_prefix="/", url=NOWHERE)
     bound_s = Sideband(options).bound_s
 
-    assert f"| `connect_timeout_s + 4 * query_timeout_s` | {bound_s:g} s |" in SITE
+    assert f"| `connect_timeout_s + 3 * query_timeout_s` | {bound_s:g} s |" in SITE
 
 
 def said(package: Path) -> list[str]:
