@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from loads import Figures
     from places import Load
 
-__all__ = ["TARGETS", "Report", "Results", "Target"]
+__all__ = [
+    "TARGETS",
+    "Report",
+    "Results",
+    "Target",
+    "machine",
+    "spread",
+    "table",
+    "write_between",
+]
 
 _BEGIN = "<!-- The rest, to the end mark, is written by bench/run.py. -->"
 _END = "<!-- Here ends what bench/run.py writes. -->"
@@ -136,11 +145,7 @@ class Report:
         (directory / "performance.json").write_text(
             json.dumps({"machine": machine(), **attrs.asdict(self)}, indent=2) + "\n"
         )
-        page = directory / "performance.md"
-        tables = f"{_BEGIN}\n\n{self.markdown()}\n{_END}"
-        text = page.read_text() if page.exists() else tables
-        between = re.compile(f"{re.escape(_BEGIN)}.*{re.escape(_END)}", re.DOTALL)
-        page.write_text(between.sub(lambda _: tables, text).rstrip("\n") + "\n")
+        write_between(directory / "performance.md", _BEGIN, self.markdown(), _END)
 
     def markdown(self) -> str:
         """Return the tables."""
@@ -171,7 +176,7 @@ class Report:
     def missed(self) -> list[str]:
         """Return the targets that were not reached, in words."""
         return [
-            f"{target.what}: {_spread(values, '.2f')}, wanted {target.wanted}"
+            f"{target.what}: {spread(values, '.2f')}, wanted {target.wanted}"
             for results in self.results
             if results.judged
             for target, values in _judge(results)
@@ -183,7 +188,7 @@ class Report:
             (
                 target.what,
                 target.wanted,
-                _spread(values, ",.0f" if target.at_most else ".2f"),
+                spread(values, ",.0f" if target.at_most else ".2f"),
                 "reached"
                 if target.reached(statistics.median(values))
                 else "**missed**",
@@ -191,7 +196,7 @@ class Report:
             for target, values in _judge(results)
         ]
         head = ("target", "wanted", f"{results.place}: median (lowest to highest)", "")
-        return [*_table(head, rows), ""]
+        return [*table(head, rows), ""]
 
     def _figures(
         self, results: Results, columns: dict[str, tuple[str, str]]
@@ -207,17 +212,25 @@ class Report:
             for server in results.rounds
         ]
         head = (results.place, *(title for title, _ in columns.values()))
-        return [*_table(head, rows), ""]
+        return [*table(head, rows), ""]
 
     def _durable(self, results: Results) -> list[str]:
         """Say what it costs to have each PUT on stable storage before its answer."""
         rows = [
-            (title, _spread(results.ratios(_DURABLE, _OURS, figure), ".2f"))
+            (title, spread(results.ratios(_DURABLE, _OURS, figure), ".2f"))
             for figure in ("put", "big_put", "parts_put")
             for title, _ in (_RATES[figure],)
         ]
         head = (f"{results.place}: durable", "times not durable")
-        return [*_table(head, rows), ""]
+        return [*table(head, rows), ""]
+
+
+def write_between(page: Path, begin: str, text: str, end: str) -> None:
+    """Write what is between two marks of a page anew; without a page, make it."""
+    tables = f"{begin}\n\n{text}\n{end}"
+    old = page.read_text() if page.exists() else tables
+    between = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
+    page.write_text(between.sub(lambda _: tables, old).rstrip("\n") + "\n")
 
 
 def machine() -> dict[str, str]:
@@ -244,7 +257,8 @@ def _judge(results: Results) -> Iterable[tuple[Target, list[float]]]:
             yield target, results.ratios(_OURS, target.beside, target.figure)
 
 
-def _spread(values: Sequence[float], form: str) -> str:
+def spread(values: Sequence[float], form: str) -> str:
+    """Return the median, with the least and the greatest where there are more."""
     low, middle, high = (
         format(value, form)
         for value in (min(values), statistics.median(values), max(values))
@@ -257,7 +271,8 @@ def _size(count: int) -> str:
     return f"{gib:g} GiB" if gib >= 1 else f"{mib:g} MiB"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of a table of Markdown."""
     return [
         f"| {' | '.join(head)} |",
         f"|{'---|' * len(head)}",

@@ -47,19 +47,19 @@ def main() -> None:
     )
     parser.add_argument(
         "--disk",
-        type=_resolved,
+        type=resolved,
         default=Path("/var/tmp"),  # noqa: S108 (a directory is made in it by mkdtemp)
         help="a directory on the disk; default: /var/tmp",
     )
     parser.add_argument(
         "--release-042",
-        type=_resolved,
+        type=resolved,
         metavar="BIN",
         help="where the commands of release 0.4.2 and uWSGI are; not measured without",
     )
     parser.add_argument(
         "--out",
-        type=_resolved,
+        type=resolved,
         help="directory of performance.json and performance.md; default: docs, which"
         " only a whole run may change",
     )
@@ -93,7 +93,7 @@ def main() -> None:
         print(f"MISSED: {missed}")
 
 
-def _resolved(text: str) -> Path:
+def resolved(text: str) -> Path:
     """Make a path that holds in any working directory: servers have their own."""
     return Path(text).resolve()
 

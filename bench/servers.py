@@ -22,7 +22,16 @@ if TYPE_CHECKING:
 
     from places import Place
 
-__all__ = ["HOST", "WORKERS", "Contender", "Running", "contenders", "run"]
+__all__ = [
+    "HOST",
+    "WORKERS",
+    "Contender",
+    "Running",
+    "clean_environment",
+    "contenders",
+    "output",
+    "run",
+]
 
 HOST = "127.0.0.1"
 #: Worker processes of each server.
@@ -86,7 +95,7 @@ def run(contender: Contender, place: Place) -> Iterator[Running]:
     with (place.directory / "output").open("wb") as output:
         process = subprocess.Popen(
             contender.command(place, port),
-            env={**_clean_environment(), **contender.environment(place)},
+            env={**clean_environment(), **contender.environment(place)},
             cwd=place.directory,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -120,7 +129,7 @@ def contenders(release_042: Path | None) -> list[Contender]:
         Contender(
             name="nginx",
             command=_nginx,
-            version=lambda: _output("nginx", "-v").removeprefix("nginx version: "),
+            version=lambda: output("nginx", "-v").removeprefix("nginx version: "),
             head_status=200,
         )
     )
@@ -227,7 +236,7 @@ def _our_version() -> str:
         "print(f\"{v('pacifica-archive-http')} on granian {v('granian')},"
         " falcon {v('falcon')}\")"
     )
-    return _output(sys.executable, "-c", program)
+    return output(sys.executable, "-c", program)
 
 
 def _version_042(release_042: Path) -> str:
@@ -236,12 +245,14 @@ def _version_042(release_042: Path) -> str:
         "print(f\"pacifica-archiveinterface {v('pacifica-archiveinterface')} on"
         " uWSGI {v('uwsgi')}, CherryPy {v('cherrypy')}\")"
     )
-    return _output(str(release_042 / "python"), "-c", program)
+    return output(str(release_042 / "python"), "-c", program)
 
 
-def _output(*command: str) -> str:
+def output(*command: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return what a command prints."""
     done = subprocess.run(
         command,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -250,7 +261,7 @@ def _output(*command: str) -> str:
     return done.stdout.strip()
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """Return this environment without what would configure an archive."""
     ours = re.compile(r"PACIFICA_ARCHIVE|ARCHIVEI|PAI_")
     # Debian keeps nginx where only root's PATH looks.
