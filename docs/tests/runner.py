@@ -137,6 +137,11 @@ def _running(command: tuple[str, ...], env: Mapping[str, str]) -> Iterator[None]
             yield
         finally:
             process.terminate()
+            try:
+                process.wait(_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
 
 
 def _environment() -> dict[str, str]:
