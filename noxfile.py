@@ -47,7 +47,8 @@ class Distribution:
     want. Only published ones are built by `wheels`. One that is `compiled` is built
     against the HPSS simulator, and only its source is published: a wheel would hold a
     library that may not be given on. The tests named `once`, which try other programs
-    more than this Python, are run on one interpreter only.
+    more than this Python, are run on one interpreter only: paths, or what pytest calls
+    a part of a file.
     """
 
     directory: str
@@ -89,6 +90,7 @@ DISTRIBUTIONS = {
         # As for hpss.
         beside=("http",),
         needs=("mariadb",),
+        once=("tests/double",),
     ),
     "http": Distribution(
         directory="pacifica_archive_http",
@@ -448,7 +450,11 @@ def run_tests(session: nox.Session, name: str) -> None:
         session.skip("it has to be compiled")
     install(session, name, met=met)
     # The interpreter that runs nox is no choice of the session's.
-    once = [f"--ignore={path}" for path in distribution.once if session.python]
+    once = [
+        f"--{'deselect' if '::' in part else 'ignore'}={part}"
+        for part in distribution.once
+        if session.python
+    ]
     with session.chdir(distribution.directory):
         session.run("pytest", *once, *session.posargs)
 
