@@ -175,9 +175,10 @@ def emptied(server: MariaDb, variant: str) -> Database:
         "DELETE FROM sam_path",
         "DELETE FROM sam_file",
         "DELETE FROM sam_archive",
+        "INSERT INTO sam_inode (ino, gen, type, uid, gid, online)"
+        " VALUES (2, 2, 1, 0, 0, 1)",
+        "INSERT INTO sam_path (ino, gen, path) VALUES (2, 2, '/')",
     )
-    database.inode(ROOT, type=1)
-    database.path(ROOT, "/")
     return database
 
 
