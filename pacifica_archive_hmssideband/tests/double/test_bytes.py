@@ -203,7 +203,7 @@ def test_a_file_that_is_opened_after_its_row_is_offline_keeps_its_bytes(
     double: Double, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The file is opened between what the row is told and the bytes' way out."""
-    opened = []
+    opened: list[Any] = []
     honest = Double._take_away  # noqa: SLF001 (the moment that is looked for)
 
     def open_before(*args: Any) -> None:  # noqa: ANN401 (as it is)

@@ -361,7 +361,7 @@ class Double:
                         create_time=copy.made_s,
                     )
                 )
-        if changes:
+        if changes or not self._formatted:
             try:
                 if not self._formatted:
                     self.format()
