@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     )
 
     from sqlalchemy import URL, Connection, Engine, Select
-    from sqlalchemy.engine import Dialect, ExceptionContext
+    from sqlalchemy.engine import Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
     from typing_extensions import Buffer
@@ -641,7 +641,7 @@ def _rank(row: Row) -> tuple[bool, int]:
 def _engine(options: HmsSidebandOptions) -> Engine:
     url = options.database_url
     try:
-        engine = create_engine(
+        return create_engine(
             _with_charset(url),
             poolclass=QueuePool,
             pool_size=options.pool_size,
@@ -660,8 +660,6 @@ def _engine(options: HmsSidebandOptions) -> Engine:
         raise ConfigError(
             f"hms_sideband: SQLAlchemy has no {url.drivername} here"
         ) from exc
-    event.listen(engine, "handle_error", _end_at_timeout)
-    return engine
 
 
 def _with_charset(url: URL) -> URL:
@@ -694,11 +692,3 @@ def _timeouts(options: HmsSidebandOptions) -> dict[str, float]:
         # For which it waits while another writes.
         return {"timeout": query_s}
     return {}
-
-
-def _end_at_timeout(context: ExceptionContext) -> None:
-    """Keep a server that does not answer a ping from being asked for a connection."""
-    if context.is_pre_ping and isinstance(
-        context.original_exception.__context__, TimeoutError
-    ):
-        context.is_disconnect = False
