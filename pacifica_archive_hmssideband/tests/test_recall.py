@@ -47,6 +47,9 @@ pytestmark = pytest.mark.timeout(60)
 DATA = bytes(range(256)) * 20
 #: Not long to wait for in vain.
 SHORT_S = 0.3
+#: Longer than what is told at once takes, and shorter than a test may.
+LONG_S = 40.0
+AT_ONCE_S = 20.0
 IN_TIME = r"within 0\.3 s"
 RECALL = "recall"
 READER = "reader"
@@ -66,7 +69,7 @@ def recorder(tmp_path: Path) -> Recorder:
 @pytest.fixture
 def recalls(recorder: Recorder) -> Recalls:
     """Return what waits patiently."""
-    return Recalls(StageCommand(recorder.words, PATIENCE_S), PATIENCE_S)
+    return Recalls(StageCommand(recorder.words, PATIENCE_S), LONG_S)
 
 
 @pytest.fixture
@@ -376,21 +379,20 @@ def test_those_who_wait_for_a_read_are_told_when_the_archive_is_closed(
         tape.begun(1)
         recalls.close()
 
-        assert isinstance(waiting.exception(), ValueError)
+        assert isinstance(waiting.exception(AT_ONCE_S), ValueError)
 
 
-@pytest.mark.timeout(20)
 def test_those_who_wait_for_a_hole_are_told_when_the_archive_is_closed(
     recalls: Recalls, hollow: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Else the next look would end the thread.
-    monkeypatch.setattr(recall, "_FIRST_PAUSE_S", 60.0)
+    monkeypatch.setattr(recall, "_FIRST_PAUSE_S", LONG_S)
     looks = Looks()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(recalls.wait, 1, str(hollow), looks)
         looks.first.wait(PATIENCE_S)
         recalls.close()
-        error = waiting.exception()
+        error = waiting.exception(AT_ONCE_S)
 
     assert (ValueError, True) == (type(error), ended(RECALL))
 
@@ -542,14 +544,15 @@ def test_a_read_that_was_given_up_closes_its_file_when_the_tape_comes(
 
 
 def test_a_reader_that_is_closed_while_its_thread_reads_leaves_that_alone(
-    read_again: Opener, path: Path, tape: Tape
+    read_again: Opener, path: Path, tape: Tape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So does one whose caller was interrupted."""
-    reader = read_again(PATIENCE_S)
-    with ThreadPoolExecutor(1) as pool:
+    monkeypatch.setattr(recall, "_CLOSE_S", LONG_S)
+    reader = read_again(LONG_S)
+    with ThreadPoolExecutor(2) as pool:
         reading = pool.submit(reader.read, 100)
         tape.begun(1)
-        reader.close()
+        pool.submit(reader.close).result(AT_ONCE_S)
         held = (descriptors(path), len(threads(READER)))
         tape.come()
         ended(READER)
@@ -690,11 +693,11 @@ def test_a_recall_that_hangs_does_not_block_other_files(
 def test_who_waits_is_told_when_the_archive_is_closed(
     tmp_path: Path, tape: Tape
 ) -> None:
-    archive = archive_in(tmp_path / "mount")
+    archive = archive_in(tmp_path / "mount", recall_timeout_s=LONG_S)
     released(archive, 1)
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(archive.open, 1, recall=True)
         tape.begun(1)
         archive.close()
 
-        assert isinstance(opening.exception(), ValueError)
+        assert isinstance(opening.exception(AT_ONCE_S), ValueError)
