@@ -216,8 +216,8 @@ BREAKAGES = {
     ),
     "a source keeps its digests": Breakage(
         incoming,
-        "DIGEST",
-        "user.other.digest.",
+        "ATTRIBUTE",
+        "user.other.",
         ("test_adopt.py::test_digests_of_a_source_are_dropped[flat]",),
     ),
     "a source is not looked at again": Breakage(

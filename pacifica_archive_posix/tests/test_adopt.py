@@ -160,6 +160,16 @@ def test_digests_of_a_source_are_dropped(archive: PosixArchive, source: Path) ->
     )
 
 
+def test_nothing_that_a_source_has_of_an_archived_file_is_kept(
+    archive: PosixArchive, source: Path
+) -> None:
+    """A copy of one, made with its attributes, is not the file that it is of."""
+    os.setxattr(source, "user.pacifica_archive.version", b"another's")
+    archive.adopt(1, str(source))
+
+    assert [] == os.listxattr(archive.local_path(1))
+
+
 def test_a_source_that_is_not_taken_is_left_as_it_was(
     archive: PosixArchive, source: Path
 ) -> None:

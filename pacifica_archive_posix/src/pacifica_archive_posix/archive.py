@@ -426,7 +426,7 @@ class PosixArchive(Archive):
                 # Of two adoptions of one source at most one may go on.
                 if not source.is_in_place(names=2):
                     raise SourceRefused(file_id, "the source is being moved by another")
-                file.seal_as_is(durable=self._durable)
+                file.seal_as_is(attributes=self._attributes(), durable=self._durable)
             except OSError as exc:
                 raise error_of(exc, file_id) from exc
             self._publish(file_id, file, overwrite=overwrite)

@@ -27,8 +27,10 @@ _log = logging.getLogger(__name__)
 
 #: The directory in the prefix that holds the files that are being stored.
 INCOMING = ".incoming"
-#: Digests are kept in extended attributes of this name and the algorithm's.
-DIGEST = "user.pacifica_archive.digest."
+#: All that is kept beside a file's bytes is in extended attributes of such names.
+ATTRIBUTE = "user.pacifica_archive."
+#: Digests are, with the algorithm's name at the end.
+DIGEST = f"{ATTRIBUTE}digest."
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAME = re.compile(r"[^.]+\.[^.]+\.[0-9]+\.[0-9]+")
@@ -57,8 +59,10 @@ class IncomingFile:
         self._born = born
         self._written = 0
         self._sent = 0
-        #: The mode and the digests that ``seal_as_is`` took away.
+        #: The mode and the attributes that ``seal_as_is`` took away.
         self._taken: tuple[int, dict[str, bytes]] | None = None
+        #: The names of those that it gives instead.
+        self._given: tuple[str, ...] = ()
 
     def reserve(self, size: int) -> None:
         """Have space for ``size`` bytes, if that is worth a call."""
@@ -100,33 +104,46 @@ class IncomingFile:
         os.fchmod(fd, 0o444)
         self._settle(fd, durable=durable)
 
-    def seal_as_is(self, *, durable: bool) -> None:
+    def seal_as_is(self, *, attributes: Mapping[str, bytes], durable: bool) -> None:
         """
         Seal a file that brings its bytes and its mtime.
 
-        Digests kept with it are dropped: they may be of bytes that it had before.
+        Attributes of ours that it brings are dropped: its digests may be of bytes
+        that it had before, and what else there is may be of the file it is a copy of.
+
+        Args:
+            attributes: those that it gets, as for ``seal``.
+            durable: whether bytes and attributes are to be on stable storage.
         """
         fd = self._held()
         mode = stat.S_IMODE(self._born.st_mode)
-        digests: dict[str, bytes] = {}
-        self._taken = mode, digests
+        brought: dict[str, bytes] = {}
+        self._taken = mode, brought
+        self._given = tuple(attributes)
         with _where_supported():
-            for name in os.listxattr(fd):
-                if name.startswith(DIGEST):
-                    os.fchmod(fd, mode | stat.S_IWUSR)
-                    digests[name] = os.getxattr(fd, name)
-                    os.removexattr(fd, name)
+            names = [name for name in os.listxattr(fd) if name.startswith(ATTRIBUTE)]
+            if names or attributes:
+                os.fchmod(fd, mode | stat.S_IWUSR)
+            for name in names:
+                brought[name] = os.getxattr(fd, name)
+                os.removexattr(fd, name)
+            for name, value in attributes.items():
+                os.setxattr(fd, name, value)
         os.fchmod(fd, 0o444)
         self._settle(fd, durable=durable)
 
     def unseal(self) -> None:
         """Undo ``seal_as_is``, if it began, as far as that is possible."""
         if self._taken is not None:
-            mode, digests = self._taken
+            mode, brought = self._taken
             fd = self._held()
             with contextlib.suppress(OSError):
                 os.fchmod(fd, mode | stat.S_IWUSR)
-                for name, value in digests.items():
+                # It may have failed before all were given.
+                for name in os.listxattr(fd) if self._given else ():
+                    if name in self._given:
+                        os.removexattr(fd, name)
+                for name, value in brought.items():
                     os.setxattr(fd, name, value)
                 os.fchmod(fd, mode)
 
