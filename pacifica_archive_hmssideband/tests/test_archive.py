@@ -302,6 +302,37 @@ def test_a_recall_that_does_not_come_has_an_end(
             archive.open(FILE_ID, recall=True)
 
 
+def test_a_recall_waits_for_the_bytes_and_not_for_their_blocks(
+    options: HmsSidebandOptions,
+    server: MariaDb,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of which a stage takes all at its beginning; and no database says more."""
+    server.stop()
+    with HmsSidebandArchive(options) as archive:
+        path = path_of(archive)
+        path.parent.mkdir(parents=True)
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, len(OLD))
+        lseek = os.lseek
+        looks: list[int] = []
+
+        def look(fd: int, position: int, whence: int) -> int:
+            looks.append(whence)
+            if looks.count(os.SEEK_HOLE) == 5:
+                with path.open("r+b") as file:
+                    file.write(OLD)
+            return lseek(fd, position, whence)
+
+        monkeypatch.setattr(os, "lseek", look)
+        with archive.open(FILE_ID, recall=True) as reader:
+            found = reader.readall()
+        asked = (tmp_path / "asked").read_text().splitlines()
+
+    assert (OLD, [str(path)]) == (found, asked)
+
+
 def test_what_replaces_a_file_that_is_waited_for_is_served(
     options: HmsSidebandOptions, database: Database, tmp_path: Path
 ) -> None:

@@ -122,9 +122,15 @@ class HmsSidebandArchive(PosixArchive):
     def _recall(self, file_id: int) -> tuple[int, os.stat_result, Finding]:
         """Open a file whose bytes have just been waited for."""
         path = self._layout.path(file_id)
-        # A second time if it was replaced by a version that is on tape too.
-        for _ in range(2):
-            self._recalls.wait(file_id, path, lambda: self._status(file_id).online)
+        deadline_s = self._recalls.deadline_s()
+        # Again if it was replaced by a version that is on tape too.
+        while True:
+            self._recalls.wait(
+                file_id,
+                path,
+                lambda: self._is_said_online(file_id),
+                deadline_s=deadline_s,
+            )
             fd, found = self._open_file(file_id)
             try:
                 finding = self._find(file_id, found)
@@ -138,7 +144,10 @@ class HmsSidebandArchive(PosixArchive):
                 release(fd)
                 raise
             release(fd)
-        raise FileOffline(file_id)
+
+    def _is_said_online(self, file_id: int) -> bool:
+        status = self._status(file_id)
+        return status.online and status.residency_source != ST_BLOCKS
 
     def _status(self, file_id: int) -> FileStatus:
         found, token = self._look(file_id)

@@ -83,7 +83,18 @@ class Recalls:
         """Have those who wait leave; called once."""
         self._closing.set_result(None)
 
-    def wait(self, file_id: int, path: str, is_online: Callable[[], bool]) -> None:
+    def deadline_s(self) -> float:
+        """Return until when who begins now may wait, by ``time.monotonic``."""
+        return time.monotonic() + self._timeout_s
+
+    def wait(
+        self,
+        file_id: int,
+        path: str,
+        is_online: Callable[[], bool],
+        *,
+        deadline_s: float | None = None,
+    ) -> None:
         """
         Ask for a file, once, and wait until its bytes can be read.
 
@@ -99,6 +110,7 @@ class Recalls:
             is_online: whether the database says so; not by the blocks on disk, all
                 of which a file has while it comes. Called in another thread; what it
                 raises ends the wait.
+            deadline_s: until when; as ``deadline_s()`` says by default.
 
         Raises:
             FileOffline: it has not come within ``timeout_s``.
@@ -106,7 +118,8 @@ class Recalls:
             ArchiveUnavailable: too many are waiting, or the store failed.
             ValueError: the archive was closed.
         """
-        deadline_s = time.monotonic() + self._timeout_s
+        if deadline_s is None:
+            deadline_s = self.deadline_s()
         if not self._slots.acquire(blocking=False):
             raise ArchiveUnavailable(
                 f"file {file_id}: {_WAITERS} others wait for tapes already"
