@@ -165,9 +165,9 @@ class Report:
     asked: dict[str, Asked]
 
     def write(self, directory: Path) -> None:
-        """Write ``sideband.json``, and the tables into ``performance.md``."""
+        """Write ``performance-sideband.json``, and tables into ``performance.md``."""
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "sideband.json").write_text(
+        (directory / "performance-sideband.json").write_text(
             json.dumps({"machine": machine(), **attrs.asdict(self)}, indent=2) + "\n"
         )
         write_between(directory / "performance.md", BEGIN, self.markdown(), END)
@@ -342,8 +342,8 @@ def main() -> None:
     parser.add_argument(
         "--out",
         type=resolved,
-        help="directory of sideband.json and performance.md; default: docs, which"
-        " only a whole run may change",
+        help="directory of performance-sideband.json and performance.md; default: docs,"
+        " which only a whole run may change",
     )
     given = parser.parse_args()
     if given.out is None and given.quick:

@@ -53,7 +53,9 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def measured(quick: Path) -> dict[str, Any]:
-    report: dict[str, Any] = json.loads((quick / "sideband.json").read_text())
+    report: dict[str, Any] = json.loads(
+        (quick / "performance-sideband.json").read_text()
+    )
     return report
 
 
