@@ -25,6 +25,7 @@ from pacifica_archive_core import (
     id2filename,
 )
 from pacifica_archive_hmssideband import HmsSidebandArchive, HmsSidebandOptions
+from pacifica_archive_hmssideband.double import world
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -256,7 +257,8 @@ def test_blocks_that_a_stage_has_only_taken_are_no_bytes(
     path = path_of(archive)
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, 1 << 20)
+        file.truncate(1 << 20)
+        world.allocate(file.fileno(), mtime_ns=1)
 
     with pytest.raises(FileOffline):
         archive.open(FILE_ID)
@@ -314,7 +316,8 @@ def test_a_recall_waits_for_the_bytes_and_not_for_their_blocks(
         path = path_of(archive)
         path.parent.mkdir(parents=True)
         with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, len(OLD))
+            file.truncate(len(OLD))
+            world.allocate(file.fileno(), mtime_ns=1)
         lseek = os.lseek
         looks: list[int] = []
 

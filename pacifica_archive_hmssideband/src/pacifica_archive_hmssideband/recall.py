@@ -49,6 +49,7 @@ def has_hole(fd: int, size: int) -> bool:
     """
     Whether the file system knows of bytes that are not there; False if it cannot say.
 
+    Blocks that were taken and not written to yet are no hole once they were read.
     It sets the offset of the descriptor.
 
     Args:

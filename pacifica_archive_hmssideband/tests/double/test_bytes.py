@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pacifica_archive_hmssideband.double import Double, DoubleError
+from pacifica_archive_hmssideband.double import Double, DoubleError, world
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,6 +103,38 @@ class TestWays:
         double.check()
 
         assert (0, [(0,)]) == (path.stat().st_blocks, ask(ONLINE))
+
+
+def test_blocks_that_wait_for_bytes_are_holes_though_they_were_read(
+    tmp_path: Path,
+) -> None:
+    """Else who looks for holes would take zeros for the bytes."""
+    path = tmp_path / "file"
+    path.write_bytes(DATA)
+    with path.open("r+b", buffering=0) as file:
+        world.punch(file.fileno(), keep=0, mtime_ns=1)
+        world.allocate(file.fileno(), mtime_ns=1)
+        file.readall()
+        taken = path.stat().st_blocks * 512
+
+    assert (True, 0) == (taken >= len(DATA), hole(path))
+
+
+def test_blocks_that_a_stage_took_are_given_back(tmp_path: Path) -> None:
+    path, tape = tmp_path / "file", tmp_path / "tape"
+    path.write_bytes(DATA)
+    tape.write_bytes(DATA)
+    with path.open("r+b") as file, tape.open("rb") as source:
+        before = os.fstat(file.fileno()).st_blocks
+        world.punch(file.fileno(), keep=0, mtime_ns=1)
+        world.allocate(file.fileno(), mtime_ns=1)
+        world.restore(
+            file.fileno(), source.fileno(), size=len(DATA), mtime_ns=1, now_ns=1
+        )
+        os.fsync(file.fileno())
+        after = os.fstat(file.fileno()).st_blocks
+
+    assert (before, DATA) == (after, path.read_bytes())
 
 
 @pytest.mark.parametrize("partial", [0, 16384])
@@ -373,3 +406,31 @@ def test_a_mount_without_leases_releases_nothing(
         double.release([path])
 
     assert DATA == path.read_bytes()
+
+
+@pytest.mark.parametrize("step", ["punch", "allocate", "restore", "utime"])
+@pytest.mark.parametrize("verb", ["release", "stage"])
+def test_what_is_left_by_one_who_was_killed_is_mended(
+    double: Double, path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, step: str
+) -> None:
+    """Whatever it was about to do with the bytes; utime is behind each of them."""
+    if verb == "stage":
+        double.release([path])
+
+    def die(*_args: object, **_names: object) -> None:
+        raise KeyboardInterrupt
+
+    where = "os" if step == "utime" else "pacifica_archive_hmssideband.double.world"
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(f"{where}.{step}", die)
+        getattr(double, verb)([path])
+    after = Double(path.parent, url_of(path))
+    after.stage([path])
+    after.close()
+    found = path.stat()
+
+    assert (DATA, MTIME_NS, 0o444) == (
+        path.read_bytes(),
+        found.st_mtime_ns,
+        stat.S_IMODE(found.st_mode),
+    )

@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from pacifica_archive_posix.libc import fallocate
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -208,11 +206,16 @@ def allocate(fd: int, *, mtime_ns: int) -> None:
     """
     Give the file all its blocks, still without bytes, as a stage does at its start.
 
+    They are taken behind its end: where blocks wait for their bytes, a read that was
+    early has the kernel show zeros as data from then on (lseek(2), SEEK_HOLE).
+
     Raises:
         OSError: the disk is full.
     """
     found = os.fstat(fd)
-    fallocate(fd, found.st_size)
+    end = -(-found.st_size // found.st_blksize) * found.st_blksize
+    if end:
+        _fallocate(fd, _KEEP_SIZE, end, end)
     os.utime(fd, ns=(found.st_atime_ns, mtime_ns))
 
 
@@ -233,6 +236,8 @@ def restore(fd: int, source: int, *, size: int, mtime_ns: int, now_ns: int) -> N
             os.utime(fd, ns=(now_ns, mtime_ns))
             done += count
             block = block[count:]
+    # What was taken behind the end goes.
+    os.ftruncate(fd, size)
     os.utime(fd, ns=(now_ns, mtime_ns))
 
 
