@@ -213,7 +213,8 @@ def _new(known: Known, key: str, status: os.stat_result) -> Node:
     ino = status.st_ino
     if ino >= _NUMBERS:
         ino = max(*known.generations, _OWN - 1, 0) + 1
-    # The root's generation is 2, and it is no file's.
+    # SAM-QFS gives files numbers from 1025 on. Here they are the file system's, which
+    # may be 2, as on tmpfs; the root's generation is 2 then, and no file's.
     gen = known.generations.get(ino, 2 if ino == _ROOT_ID[0] else 0) + 1
     known.generations[ino] = gen
     return Node(
