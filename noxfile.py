@@ -90,7 +90,7 @@ DISTRIBUTIONS = {
         # As for hpss.
         beside=("http",),
         needs=("mariadb",),
-        once=("tests/double",),
+        once=("tests/double", "tests/test_contract.py::TestSqlite"),
     ),
     "http": Distribution(
         directory="pacifica_archive_http",
