@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_ROW = Row(ino=1030, gen=1, type=0, size=1000, modify_time=1, online=1)
+_ROW = Row(ino=1030, gen=1, type=0, size=1000, online=1)
 _OFFLINE = attrs.evolve(_ROW, online=0)
 
 
@@ -112,14 +112,6 @@ def test_a_row_of_another_type_is_not_believed(kind: int) -> None:
     finding = decide(stat_of(1000), row, reason="unused")
 
     assert on_tape(1000, source="st_blocks", reason=reason) == finding
-
-
-def test_a_row_of_another_mtime_is_believed() -> None:
-    row = attrs.evolve(_OFFLINE, modify_time=None)
-
-    finding = decide(stat_of(1000, blocks=2), row, reason="unused")
-
-    assert on_tape(1000, source="sideband") == finding
 
 
 def test_sizes_are_compared_to_the_byte_where_floats_are_not() -> None:

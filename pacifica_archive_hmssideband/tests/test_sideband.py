@@ -147,9 +147,9 @@ def wait_for_statements(server: MariaDb, count: int) -> None:
 
 
 def test_a_row_is_found_by_its_path(database: Database, sideband: Sideband) -> None:
-    who = database.file(FILE, size=7, online=0, modify_time=99)
+    who = database.file(FILE, size=7, online=0)
 
-    expected = Row(ino=who.ino, gen=1, type=0, size=7, modify_time=99, online=0)
+    expected = Row(ino=who.ino, gen=1, type=0, size=7, online=0)
 
     assert {FILE: expected} == sideband.rows([FILE])
 
@@ -959,9 +959,9 @@ def sqlite_url(tmp_path: Path) -> URL:
             """
             CREATE TABLE sam_path (ino, gen, path);
             CREATE TABLE sam_file (p_ino, p_gen, name, ino, gen);
-            CREATE TABLE sam_inode (ino, gen, type, size, modify_time, online);
+            CREATE TABLE sam_inode (ino, gen, type, size, online);
             INSERT INTO sam_path VALUES (2, 2, '/');
-            INSERT INTO sam_inode VALUES (1025, 1, 0, 7, 99, 0);
+            INSERT INTO sam_inode VALUES (1025, 1, 0, 7, 0);
             INSERT INTO sam_file VALUES (2, 2, 'file.a', 1025, 1);
             """
         )
@@ -971,7 +971,7 @@ def sqlite_url(tmp_path: Path) -> URL:
 def test_sqlite_is_asked_too(opened: Opens, sqlite_url: URL) -> None:
     rows = opened(sqlite_url).rows(["/file.a"])
 
-    expected = Row(ino=1025, gen=1, type=0, size=7, modify_time=99, online=0)
+    expected = Row(ino=1025, gen=1, type=0, size=7, online=0)
 
     assert {"/file.a": expected} == rows
 

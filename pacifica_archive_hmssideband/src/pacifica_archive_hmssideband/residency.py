@@ -106,7 +106,7 @@ def _fault(found: os.stat_result, row: Row) -> str | None:
     """Return why a row says nothing of the file that was found; None if it does."""
     if row.type != _REGULAR:
         return f"its row is no regular file's, but of type {row.type}"
-    # modify_time is not compared: utime(2) sends the database no event.
+    # Its modify_time is not compared: utime(2) sends the database no event.
     if row.size != found.st_size:
         return f"its row is of {row.size} bytes"
     return None
@@ -179,7 +179,10 @@ class Residencies:
             if inos:
                 by_inode = self._sideband.rows_by_inode(set(inos.values()))
                 for number, ino in inos.items():
-                    rows[number] = by_inode.get(ino, rows[number])
+                    row = by_inode.get(ino)
+                    # Of another type it is of what had the number until now.
+                    if row is not None and row.type == _REGULAR:
+                        rows[number] = row
         except SidebandDown as exc:
             return rows, str(exc)
         return rows, _NO_ROW

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         MutableMapping,
     )
 
-    from sqlalchemy import URL, Connection, Engine, Select
+    from sqlalchemy import URL, ColumnElement, Connection, Engine, Select
     from sqlalchemy.engine import Dialect
     from sqlalchemy.engine.interfaces import DBAPIConnection
     from sqlalchemy.pool import ConnectionPoolEntry
@@ -72,8 +72,6 @@ class Row:
         type: 0 regular file, 1 directory, 2 data segment, 3 segment index,
             4 symlink, 5 other.
         size: bytes.
-        modify_time: seconds since 1970, and not always the file's: utime(2) is
-            not told to the database.
         online: 1 if the bytes are on disk, 0 if not all are.
     """
 
@@ -81,7 +79,6 @@ class Row:
     gen: int
     type: int
     size: int | None
-    modify_time: int | None
     online: int
 
 
@@ -350,19 +347,12 @@ _INODE = (
     sam_inode.c.gen,
     sam_inode.c.type,
     sam_inode.c.size,
-    sam_inode.c.modify_time,
     sam_inode.c.online,
 )
 
 
-def _by_path() -> Select[Any]:
-    """
-    Return the statement that finds files by directory and name.
-
-    A directory that ``samdb check`` has repaired is there without its slash at the
-    end. Lists, not pairs: id2filename's names differ all over the archive, so that
-    names in other directories are few, and are dropped by who compares.
-    """
+def _by_path(above: ColumnElement[bool], name: ColumnElement[bool]) -> Select[Any]:
+    """Return the statement that finds files by directory and name."""
     joined = sam_path.join(
         sam_file,
         and_(sam_file.c.p_ino == sam_path.c.ino, sam_file.c.p_gen == sam_path.c.gen),
@@ -373,17 +363,28 @@ def _by_path() -> Select[Any]:
     return (
         select(sam_path.c.path, sam_file.c.name, *_INODE)
         .select_from(joined)
-        .where(
-            or_(
-                sam_path.c.path.in_(bindparam("with_slash", expanding=True)),
-                sam_path.c.path.in_(bindparam("without", expanding=True)),
-            ),
-            sam_file.c.name.in_(bindparam("names", expanding=True)),
-        )
+        .where(above, name)
     )
 
 
-_BY_PATH = _by_path()
+# A directory that ``samdb check`` has repaired is there without its slash at the end.
+# Lists, not pairs: id2filename's names differ all over the archive, so that names in
+# other directories are few, and are dropped by who compares.
+_BY_PATHS = _by_path(
+    or_(
+        sam_path.c.path.in_(bindparam("with_slash", expanding=True)),
+        sam_path.c.path.in_(bindparam("without", expanding=True)),
+    ),
+    sam_file.c.name.in_(bindparam("names", expanding=True)),
+)
+#: Of one path, for a list is written out anew each time: 0.32 ms instead of 0.37.
+_BY_PATH = _by_path(
+    or_(
+        sam_path.c.path == bindparam("with_slash"),
+        sam_path.c.path == bindparam("without"),
+    ),
+    sam_file.c.name == bindparam("name"),
+)
 _BY_INODE = select(*_INODE).where(
     sam_inode.c.ino.in_(bindparam("inos", expanding=True))
 )
@@ -465,11 +466,7 @@ class Sideband:
         wanted = set(paths)
         found: dict[str, Row] = {}
         several: set[str] = set()
-        # By directory, since the database reads all names of each that it is asked
-        # about, once for each statement.
-        ordered = sorted(wanted, key=_directory) if len(wanted) > _CHUNK else wanted
-        asks = (_path_parameters(chunk) for chunk in _chunks(ordered))
-        for above, name, *values in self._ask(_BY_PATH, asks):
+        for above, name, *values in self._ask(*_path_asks(wanted)):
             path = f"{above}{name}" if above.endswith("/") else f"{above}/{name}"
             if path not in wanted:
                 continue
@@ -520,7 +517,7 @@ class Sideband:
         Raises:
             SidebandDown
         """
-        self._ask(_BY_PATH, [_path_parameters(["/"])], at_once=True)
+        self._ask(*_path_asks({"/"}), at_once=True)
 
     def close(self) -> None:
         """Close the connections; idempotent. Who asks then, has SidebandDown."""
@@ -608,6 +605,22 @@ def _directory(path: str) -> str:
     return path.rpartition("/")[0]
 
 
+def _path_asks(
+    paths: set[str],
+) -> tuple[Select[Any], Iterable[Mapping[str, object]]]:
+    """Return the statement for these paths, and each chunk's parameters."""
+    if len(paths) == 1:
+        (path,) = paths
+        above, _, name = path.rpartition("/")
+        # The mount point itself is never without.
+        one = {"with_slash": f"{above}/", "without": above or "/", "name": name}
+        return _BY_PATH, [one]
+    # By directory, since the database reads all names of each that it is asked about,
+    # once for each statement.
+    ordered = sorted(paths, key=_directory) if len(paths) > _CHUNK else paths
+    return _BY_PATHS, (_path_parameters(chunk) for chunk in _chunks(ordered))
+
+
 def _path_parameters(paths: list[str]) -> dict[str, list[str]]:
     above: dict[str, None] = {}
     names: dict[str, None] = {}
@@ -616,20 +629,18 @@ def _path_parameters(paths: list[str]) -> dict[str, list[str]]:
         above[directory] = names[name] = None
     return {
         "with_slash": [f"{directory}/" for directory in above],
-        # The mount point itself is never without.
         "without": [directory or "/" for directory in above],
         "names": list(names),
     }
 
 
 def _row(values: Iterable[Any]) -> Row:
-    ino, gen, type_, size, modify_time, online = values
+    ino, gen, type_, size, online = values
     return Row(
         ino=ino,
         gen=gen,
         type=type_,
         size=size,
-        modify_time=modify_time,
         online=online,
     )
 

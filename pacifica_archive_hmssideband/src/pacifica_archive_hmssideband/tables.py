@@ -42,6 +42,5 @@ sam_inode = Table(
     Column("gen", Integer),
     Column("type", Integer),
     Column("size", Integer),
-    Column("modify_time", Integer),
     Column("online", Integer),
 )
