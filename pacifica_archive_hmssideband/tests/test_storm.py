@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
@@ -18,6 +20,7 @@ from storm import Load, operating
 from pacifica_archive_core import id2filename
 from pacifica_archive_hmssideband import HmsSidebandArchive, HmsSidebandOptions
 from pacifica_archive_hmssideband.double import DoubleError
+from pacifica_archive_hmssideband.sideband import Sideband
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -109,6 +112,13 @@ def options(site: Site, proxy: SlowProxy) -> HmsSidebandOptions:
         durable=False,
         adopt_roots=(site.mount / "inbox",),
     )
+
+
+@pytest.fixture
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the backend ask a database that failed after a quarter of its pause."""
+    quick = functools.partial(Sideband, clock=lambda: 4 * time.monotonic())
+    monkeypatch.setattr("pacifica_archive_hmssideband.archive.Sideband", quick)
 
 
 # --- failures
@@ -224,6 +234,7 @@ def leaving_nothing(scene: Scene) -> Iterator[None]:
     )
 
 
+@pytest.mark.usefixtures("_short_pauses")
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.__name__)
 def test_no_answer_is_wrong_or_late_while_the_database_is(
     failure: Callable[[Scene], AbstractContextManager[None]],
@@ -249,14 +260,15 @@ def test_no_answer_is_wrong_or_late_while_the_database_is(
             crowd = len(server.connections(LOOKER[0]))
         sideband = archive._sideband  # noqa: SLF001 (nobody else tells)
         pool = sideband._engine.pool  # noqa: SLF001 (as above)
-        held = pool.checkedout() if isinstance(pool, QueuePool) else "no pool"
+        assert isinstance(pool, QueuePool)
+        # Threads that wait for a recall may be asking still.
+        wait_until(lambda: not pool.checkedout(), "a connection is not given back")
         ear.hear(repr(archive), repr(archive.options), repr(vars(sideband)))
         late = load.slowest if load.slowest[0] > sideband.bound_s + SLACK_S else ()
 
-    assert {"faults": [], "late": (), "held": 0, "told": [], "crowd": True} == {
+    assert {"faults": [], "late": (), "told": [], "crowd": True} == {
         "faults": load.faults[:3],
         "late": late,
-        "held": held,
         "told": ear.told[:3],
         "crowd": crowd <= 2 * POOL_SIZE,
     }
