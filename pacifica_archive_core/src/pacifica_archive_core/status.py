@@ -71,7 +71,8 @@ class FileStatus:
         levels: the storage hierarchy, fastest level first.
         residency: where the bytes are.
         residency_source: how that is known: "stat", "hpss", "sideband", ...
-            One word of ASCII letters, digits and ``_.-``.
+            One word of ASCII letters, digits and ``_.-``. It may change while the
+            file stays as it is.
     """
 
     file_id: int

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pacifica_archive_core.archive import Archive
+    from pacifica_archive_core.status import FileStatus
 
 __all__ = [
     "FILE_ID",
@@ -27,6 +28,7 @@ __all__ = [
     "content",
     "fetch",
     "forget",
+    "lasting",
     "refusal",
     "store",
 ]
@@ -276,6 +278,11 @@ def fetch(archive: Archive, file_id: int) -> bytes:
     """Return the bytes of a file."""
     with archive.open(file_id) as reader:
         return reader.readall()
+
+
+def lasting(status: FileStatus) -> FileStatus:
+    """Leave out how the residency is known, which a store may hear of later."""
+    return attrs.evolve(status, residency_source="any")
 
 
 def forget(things: list[Any]) -> None:

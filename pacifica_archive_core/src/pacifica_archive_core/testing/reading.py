@@ -15,6 +15,7 @@ from pacifica_archive_core.testing.base import (
     content,
     fetch,
     forget,
+    lasting,
     store,
 )
 
@@ -251,7 +252,7 @@ class ReadingContract(Declarations):
         with archive.open(FILE_ID) as reader:
             status = reader.status
 
-        assert archive.status(FILE_ID) == status
+        assert lasting(archive.status(FILE_ID)) == lasting(status)
 
     def test_an_empty_file_is_at_its_end(self, archive: Archive) -> None:
         store(archive, FILE_ID, b"")
