@@ -90,7 +90,12 @@ DISTRIBUTIONS = {
         # As for hpss.
         beside=("http",),
         needs=("mariadb",),
-        once=("tests/double", "tests/test_contract.py::TestSqlite"),
+        once=(
+            "tests/double",
+            "tests/test_contract.py::TestSqlite",
+            "tests/test_serve.py",
+            "tests/test_storm.py",
+        ),
     ),
     "http": Distribution(
         directory="pacifica_archive_http",
