@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sqlite3
+import sys
 import threading
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 from listeners import Listener, Manner, refusing_url
@@ -943,8 +946,52 @@ def test_what_is_under_way_when_it_is_closed_leaves_no_connection(
 def test_a_driver_that_is_not_there_is_an_error_of_configuration(
     opened: Opens,
 ) -> None:
-    with pytest.raises(ConfigError, match="SQLAlchemy has no"):
+    with pytest.raises(ConfigError, match=r"no driver for mysql\+nothing"):
         opened(URL.create("mysql+nothing", password=PASSWORD, host="localhost"))
+
+
+def test_the_five_options_speak_latin1(database: Database, tmp_path: Path) -> None:
+    """As the database was made, whatever the driver speaks by itself."""
+    sideband = Sideband(of_five(database, tmp_path))
+    with database.server.heard("awkward") as statements, contextlib.closing(sideband):
+        sideband.check()
+
+    assert {"SET NAMES latin1"} == {
+        each for each in statements if each.startswith("SET NAMES")
+    }
+
+
+def test_mysqlclient_is_told_its_limits_in_whole_seconds(
+    monkeypatch: pytest.MonkeyPatch, opened: Opens
+) -> None:
+    """It takes no others; of the driver there is only what tells of this."""
+    told: list[dict[str, object]] = []
+
+    class Nobody(Exception):
+        pass
+
+    def connect(**given: object) -> None:
+        told.append(given)
+        raise Nobody
+
+    driver: Any = ModuleType("MySQLdb")
+    driver.constants = ModuleType("MySQLdb.constants")
+    driver.constants.CLIENT = ModuleType("MySQLdb.constants.CLIENT")
+    driver.constants.CLIENT.FOUND_ROWS = 2
+    driver.cursors = ModuleType("MySQLdb.cursors")
+    driver.cursors.SSCursor = None
+    driver.paramstyle, driver.__version__ = "format", "2.2.0"
+    driver.Error = driver.OperationalError = Nobody
+    driver.connect = connect
+    for module in (driver, driver.constants, driver.constants.CLIENT, driver.cursors):
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    sideband = opened(URL.create("mysql", host="db.example"), query_timeout_s=2.5)
+    failure(sideband.check)
+
+    assert ("latin1", math.ceil(CONNECT_S), 3, 3) == tuple(
+        told[0][name]
+        for name in ("charset", "connect_timeout", "read_timeout", "write_timeout")
+    )
 
 
 # --- SQLite --------------------------------------------------------------------------

@@ -669,7 +669,8 @@ def _engine(options: HmsSidebandOptions) -> Engine:
         )
     except (ArgumentError, ImportError) as exc:
         raise ConfigError(
-            f"hms_sideband: SQLAlchemy has no {url.drivername} here"
+            f"hms_sideband: SQLAlchemy has no driver for {url.drivername} here;"
+            " mysql+pymysql comes with this backend"
         ) from exc
 
 
