@@ -300,7 +300,7 @@ class HmsSidebandArchive(PosixArchive):
             known = self._sideband.knows_directory(self.options.sam_qfs_prefix)
         except SidebandDown as exc:
             raise _FAILURES[exc.kind](
-                f"{exc}; until it does, residency is guessed from the blocks on disk"
+                f"{exc}; meanwhile residency is guessed from the blocks on disk"
             ) from exc
         if not known:
             _log.warning(
