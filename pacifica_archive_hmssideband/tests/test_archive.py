@@ -119,7 +119,7 @@ def test_a_reader_has_the_version_of_the_status(archive: HmsSidebandArchive) -> 
 def test_a_file_without_a_version_has_that_of_its_inode(
     archive: HmsSidebandArchive, token: bytes | None
 ) -> None:
-    """So have those of release 0.4.2, and adopted ones."""
+    """So have those of release 0.4.2."""
     store(archive, OLD)
     path = path_of(archive)
     path.chmod(0o600)
