@@ -166,6 +166,22 @@ def test_without_a_url_the_database_is_beside_the_prefix(
     assert (prefix.parent / "mount.tape" / "sideband.db").exists()
 
 
+@pytest.mark.parametrize("verb", main.commands)
+def test_the_help_of_a_command_wants_no_prefix(verb: str) -> None:
+    result = CliRunner().invoke(main, [verb, "--help"])
+
+    assert (0, True) == (
+        result.exit_code,
+        str(main.commands[verb].help) in result.output,
+    )
+
+
+def test_a_command_wants_a_prefix() -> None:
+    result = CliRunner().invoke(main, ["check"])
+
+    assert (2, True) == (result.exit_code, "Missing option '--prefix'" in result.output)
+
+
 def test_a_state_in_the_prefix_is_refused(prefix: Path, url: str) -> None:
     with pytest.raises(DoubleError, match="inside of the prefix"):
         Double(prefix, url, prefix / "state")

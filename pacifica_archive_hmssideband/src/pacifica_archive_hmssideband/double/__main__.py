@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import click
 
@@ -19,7 +20,27 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _paths = click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-_pass = click.make_pass_decorator(Double)
+_P = ParamSpec("_P")
+
+
+def _pass(act: Callable[Concatenate[Double, _P], None]) -> Callable[_P, None]:
+    """
+    Give a command its double.
+
+    It is made when the command runs, so that its help wants no prefix.
+    """
+
+    @functools.wraps(act)
+    def command(*args: _P.args, **options: _P.kwargs) -> None:
+        ctx = click.get_current_context()
+        group = ctx.find_root()
+        if group.params["prefix"] is None:
+            raise click.UsageError("Missing option '--prefix'.", group)
+        double = Double(**group.params)
+        ctx.call_on_close(double.close)
+        act(double, *args, **options)
+
+    return command
 
 
 class _Group(click.Group):
@@ -36,9 +57,8 @@ class _Group(click.Group):
 @click.group("double", cls=_Group, context_settings={"max_content_width": 88})
 @click.option(
     "--prefix",
-    required=True,
     type=click.Path(path_type=Path),
-    help="The directory that plays the mount point of SAM-QFS.",
+    help="The directory that plays the mount point of SAM-QFS.  [required]",
 )
 @click.option(
     "--url",
@@ -50,8 +70,7 @@ class _Group(click.Group):
     type=click.Path(path_type=Path),
     help="Where the double keeps its tapes and what it knows.  [default: PREFIX.tape]",
 )
-@click.pass_context
-def main(ctx: click.Context, prefix: Path, url: str | None, state: Path | None) -> None:
+def main(prefix: Path | None, url: str | None, state: Path | None) -> None:
     """
     Play Oracle HSM (SAM-QFS) over a directory, for tests and trials.
 
@@ -60,8 +79,7 @@ def main(ctx: click.Context, prefix: Path, url: str | None, state: Path | None) 
     commands leave the work to it; else they do it at once. A PATH is absolute, or
     relative to the prefix.
     """
-    ctx.obj = double = Double(prefix, url, state)
-    ctx.call_on_close(double.close)
+    del prefix, url, state  # taken by the commands
 
 
 @main.command()
