@@ -25,8 +25,8 @@ def read_imports(node: ast.AST) -> Iterator[str]:
     elif isinstance(node, ast.ImportFrom) and not node.level:
         yield node.module or ""
     elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-        for child in node.orelse:
-            yield from read_imports(child)
+        for statement in node.orelse:
+            yield from read_imports(statement)
     else:
         for child in ast.iter_child_nodes(node):
             yield from read_imports(child)
