@@ -377,6 +377,12 @@ def test_a_secret_is_in_no_message_and_no_traceback(sources: dict[str, Any]) -> 
     assert SECRET not in found
 
 
+def test_a_secret_that_is_not_allowed_is_said_to_be_so() -> None:
+    found = str(error(given={**GIVEN, "pin": SECRET}))
+
+    assert found.startswith("option 'pin' of hms_sideband has a value that is not")
+
+
 @pytest.mark.parametrize(
     "text", [f"password = {SECRET}\n", f"[hms_sideband]\npassword {SECRET}\n"]
 )

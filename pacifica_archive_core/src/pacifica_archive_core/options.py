@@ -230,11 +230,16 @@ def _build(
             if field.validator is not None:
                 field.validator(None, field, value)
         except (TypeError, ValueError) as exc:
-            shown = "" if is_secret(field) else f" is {values[name]!r}"
-            reason = "" if is_secret(field) else f": {exc.args[0] if exc.args else exc}"
-            raise ConfigError(f"option {name!r} of {backend}{shown}{reason}") from (
-                None if is_secret(field) else exc
-            )
+            if is_secret(field):
+                # What is wrong may be said in words of the value.
+                raise ConfigError(
+                    f"option {name!r} of {backend} has a value that is not allowed"
+                    " (a secret, not shown)"
+                ) from None
+            raise ConfigError(
+                f"option {name!r} of {backend} is {values[name]!r}:"
+                f" {exc.args[0] if exc.args else exc}"
+            ) from exc
     return archive_class.options_class(**values)
 
 
