@@ -28,7 +28,13 @@ from pacifica_archive_hmssideband import (
 from pacifica_archive_hmssideband.archive import _FAILURES
 from pacifica_archive_hmssideband.recall import _WAITERS
 from pacifica_archive_hmssideband.residency import decide
-from pacifica_archive_hmssideband.sideband import _PAUSE_S, Failure, Row, Sideband
+from pacifica_archive_hmssideband.sideband import (
+    _PAUSE_S,
+    _WORDS,
+    Failure,
+    Row,
+    Sideband,
+)
 from pacifica_archive_hmssideband.staging import _CALLS, _CHUNK, _QUEUE, _THREADS
 from pacifica_archive_hmssideband.tables import sam_file, sam_inode, sam_path
 
@@ -310,6 +316,29 @@ def test_messages_to_watch_are_those_of_the_code(row: list[str]) -> None:
     message = row[1].strip("`")
 
     assert any(message in text for text in said(PACKAGE))
+
+
+def logged(package: Path) -> list[str]:
+    """Return what a package's code logs; of the words it is put together of, those."""
+    calls = [
+        node
+        for path in package.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    ]
+    texts = [
+        text.value
+        for call in calls
+        if ast.unparse(call.func).startswith(("_log.", "OperatorWarning"))
+        and isinstance(text := call.args[0], ast.Constant)
+        and isinstance(text.value, str)
+    ]
+    return [*(text for text in texts if not text.startswith("%s")), *_WORDS.values()]
+
+
+@pytest.mark.parametrize("text", logged(PACKAGE))
+def test_messages_of_the_code_are_there_to_watch(text: str) -> None:
+    assert any(row[1].strip("`") in text for row in cells("level"))
 
 
 # --- the double --------------------------------------------------------------------
