@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 from listeners import Listener, Manner, refusing_url
 from mariadb import READER, Database, Identity, MariaDb
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 
 from pacifica_archive_core import ConfigError
 from pacifica_archive_core.testing.child import in_forked_child
@@ -214,6 +214,76 @@ def test_several_rows_are_told_once(
         sideband.rows(["/d/a"])
 
     assert ["WARNING"] == lines(caplog)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "value"),
+    [
+        ("online", "TINYINT UNSIGNED", "NULL"),
+        ("online", "BIT(1)", "0"),
+        ("online", "VARCHAR(9)", "'unknown'"),
+        ("type", "TINYINT UNSIGNED", "NULL"),
+        ("size", "VARCHAR(9)", "'many'"),
+    ],
+)
+@pytest.mark.parametrize("by", ["path", "inode"])
+def test_a_row_without_its_numbers_is_none(
+    database: Database, sideband: Sideband, column: str, kind: str, value: str, by: str
+) -> None:
+    """What is not 0 is not online for that."""
+    found = database.file(FILE, size=5, online=0)
+    database.execute(
+        f"ALTER TABLE sam_inode MODIFY {column} {kind}",
+        f"UPDATE sam_inode SET {column} = {value} WHERE ino = {found.ino}",  # noqa: S608 (of this test's own words)
+    )
+    rows = (
+        sideband.rows([FILE]) if by == "path" else sideband.rows_by_inode([found.ino])
+    )
+
+    assert {} == rows
+
+
+def test_numbers_that_are_written_as_words_are_numbers(
+    database: Database, sideband: Sideband
+) -> None:
+    database.execute("ALTER TABLE sam_inode MODIFY online VARCHAR(9)")
+    found = database.file(FILE, size=5, online=0)
+
+    assert {
+        FILE: Row(ino=found.ino, gen=found.gen, type=0, size=5, online=0)
+    } == sideband.rows([FILE])
+
+
+def test_rows_without_their_numbers_are_told_once(
+    database: Database, sideband: Sideband, caplog: pytest.LogCaptureFixture
+) -> None:
+    database.execute("ALTER TABLE sam_inode MODIFY online TINYINT UNSIGNED")
+    database.file(FILE)
+    database.execute("UPDATE sam_inode SET online = NULL")
+    for _ in range(3):
+        sideband.rows([FILE])
+
+    assert ["WARNING"] == lines(caplog)
+
+
+@pytest.mark.parametrize("column", ["sam_path.path", "sam_file.name"])
+def test_a_column_of_bytes_is_compared_too(
+    database: Database, sideband: Sideband, column: str
+) -> None:
+    table, name = column.split(".")
+    database.execute(f"ALTER TABLE {table} MODIFY {name} VARBINARY(256)")
+    database.file(FILE)
+
+    assert [FILE] == list(sideband.rows([FILE]))
+
+
+def test_a_directory_in_a_column_of_bytes_is_known(
+    database: Database, sideband: Sideband
+) -> None:
+    database.execute("ALTER TABLE sam_path MODIFY path VARBINARY(256)")
+    database.directory("/data/x/")
+
+    assert sideband.knows_directory("/data/x")
 
 
 def test_an_inode_row_is_that_of_the_last_file(
@@ -876,6 +946,28 @@ def test_group_34_a_password_in_a_url_opens(database: Database, opened: Opens) -
     assert {} == sideband.rows([FILE])
 
 
+def test_group_34_what_a_file_of_the_client_says_is_followed(
+    database: Database, opened: Opens, tmp_path: Path
+) -> None:
+    """The host too: a URL that names one has no secret in it."""
+    url = database.url()
+    file = tmp_path / "my.cnf"
+    file.write_text(
+        f"[client]\nuser={url.username}\npassword={url.password}\n"
+        f"host={url.host}\nport={url.port}\nbind-address=127.0.0.1\n"
+    )
+    sideband = opened(
+        URL.create(
+            "mysql+pymysql",
+            database=url.database,
+            query={"read_default_file": str(file)},
+        ),
+        query_timeout_s=PATIENT_S,
+    )
+
+    assert {} == sideband.rows([FILE])
+
+
 @pytest.mark.parametrize("fail", [None, stop, drop])
 def test_group_34_the_password_is_in_no_log_error_or_repr(
     database: Database,
@@ -948,6 +1040,16 @@ def test_a_driver_that_is_not_there_is_an_error_of_configuration(
 ) -> None:
     with pytest.raises(ConfigError, match=r"no driver for mysql\+nothing"):
         opened(URL.create("mysql+nothing", password=PASSWORD, host="localhost"))
+
+
+@pytest.mark.parametrize(
+    "url", ["nothing://host", "mysql+pymysql://host/d?connect_timeout=soon"]
+)
+def test_a_url_that_sqlalchemy_does_not_take_is_an_error_of_configuration(
+    opened: Opens, url: str
+) -> None:
+    with pytest.raises(ConfigError):
+        opened(make_url(url))
 
 
 def test_the_five_options_speak_latin1(database: Database, tmp_path: Path) -> None:

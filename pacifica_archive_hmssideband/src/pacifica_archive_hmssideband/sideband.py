@@ -427,13 +427,15 @@ class Sideband:
         self._options = options
         self._clock = clock
         self._pid = os.getpid()
+        # First: it is what finds fault with the URL.
+        self._engine = _engine(options)
         self._connect_s, self._query_s = _limits(options)
         self._deadline = _Deadline()
-        self._engine = _engine(options)
         if options.database_url.get_driver_name() == "pymysql":
             event.listen(self._engine, "do_connect", self._connect)
         self._gate = _Gate(2 * options.pool_size, self._query_s, clock)
         self._tells_several = _Seldom(clock)
+        self._tells_odd = _Seldom(clock)
 
     @property
     def bound_s(self) -> float:
@@ -445,8 +447,9 @@ class Sideband:
         have another; ``query_timeout_s`` for the answer, and as long again for every
         500 files more.
         Outside of it are the resolver's time, and all but the first address of a host
-        that has several. With TLS, and with other drivers than PyMySQL, whose limit is
-        for each round trip, a server that answers all of them late takes longer.
+        that has several. With TLS, a Unix socket, and other drivers than PyMySQL, whose
+        limit is for each round trip, a server that answers all of them late takes
+        longer.
         """
         return self._connect_s + 3 * self._query_s
 
@@ -466,11 +469,11 @@ class Sideband:
         wanted = set(paths)
         found: dict[str, Row] = {}
         several: set[str] = set()
-        for above, name, *values in self._ask(*_path_asks(wanted)):
-            path = f"{above}{name}" if above.endswith("/") else f"{above}/{name}"
-            if path not in wanted:
+        for directory, name, *values in self._ask(*_path_asks(wanted)):
+            above = _text(directory).removesuffix("/")
+            path = f"{above}/{_text(name)}"
+            if path not in wanted or (row := self._usable(values)) is None:
                 continue
-            row = _row(values)
             if (other := found.get(path)) is not None and other != row:
                 several.add(path)
                 row = max(other, row, key=_rank)
@@ -493,7 +496,8 @@ class Sideband:
         found: dict[int, Row] = {}
         asks = ({"inos": chunk} for chunk in _chunks(sorted(set(inos))))
         for values in self._ask(_BY_INODE, asks):
-            row = _row(values)
+            if (row := self._usable(values)) is None:
+                continue
             other = found.get(row.ino)
             if other is None or other.gen < row.gen:
                 found[row.ino] = row
@@ -508,7 +512,7 @@ class Sideband:
         """
         forms = [f"{path}/", path] if path else ["/"]
         rows = self._ask(_DIRECTORIES, [{"paths": forms}])
-        return any(found in forms for (found,) in rows)
+        return any(_text(found) in forms for (found,) in rows)
 
     def check(self) -> None:
         """
@@ -566,6 +570,19 @@ class Sideband:
             if not done or self._gate.closed:
                 connection.invalidate()
 
+    def _usable(self, values: Iterable[Any]) -> Row | None:
+        try:
+            return _row(values)
+        # NULL, a BIT, a word: of a view or a table that somebody made. That such an
+        # ``online`` is not 0 puts no file on disk.
+        except (TypeError, ValueError, OverflowError):
+            if self._tells_odd():
+                _log.warning(
+                    "the sideband database has rows whose ino, gen, type, size or"
+                    " online is no number: they are not used"
+                )
+            return None
+
     def _down(self, exc: Exception) -> SidebandDown:
         orig = exc.orig if isinstance(exc, DBAPIError) else exc
         detail = f"{type(orig).__name__}: {orig}"
@@ -581,13 +598,22 @@ class Sideband:
         parameters: MutableMapping[str, Any],
     ) -> DBAPIConnection | None:
         """Connect PyMySQL by a socket that keeps the deadline."""
-        if "unix_socket" in parameters:
-            return None
-        address = parameters.get("host", "localhost"), parameters.get("port", 3306)
         connection: Any = dialect.loaded_dbapi.connect(
             *args, defer_connect=True, **parameters
         )
-        plain = socket.create_connection(address, self._connect_s)
+        # As it has them: they may be of a file that the URL names, too.
+        if connection.unix_socket:
+            connection.connect()
+            return connection  # type: ignore[no-any-return] # PyMySQL has no types
+        left_s = self._deadline.end - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError("timed out")
+        source = connection.bind_address
+        plain = socket.create_connection(
+            (connection.host, connection.port),
+            min(self._connect_s, left_s),
+            source_address=None if source is None else (source, 0),
+        )
         # As PyMySQL does with its own.
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -635,14 +661,25 @@ def _path_parameters(paths: list[str]) -> dict[str, list[str]]:
 
 
 def _row(values: Iterable[Any]) -> Row:
+    """
+    Return a row.
+
+    Raises:
+        TypeError, ValueError, OverflowError: what should be a number is none.
+    """
     ino, gen, type_, size, online = values
     return Row(
-        ino=ino,
-        gen=gen,
-        type=type_,
-        size=size,
-        online=online,
+        ino=int(ino),
+        gen=int(gen),
+        type=int(type_),
+        size=None if size is None else int(size),
+        online=int(online),
     )
+
+
+def _text(value: str | bytes) -> str:
+    """Return a path or name; a column that is compared byte by byte has bytes."""
+    return value.decode("latin1") if isinstance(value, bytes) else str(value)
 
 
 def _rank(row: Row) -> tuple[bool, int]:
@@ -671,6 +708,10 @@ def _engine(options: HmsSidebandOptions) -> Engine:
         raise ConfigError(
             f"hms_sideband: SQLAlchemy has no driver for {url.drivername} here;"
             " mysql+pymysql comes with this backend"
+        ) from exc
+    except ValueError as exc:
+        raise ConfigError(
+            "option 'url' of hms_sideband: SQLAlchemy does not take its parameters"
         ) from exc
 
 
