@@ -53,9 +53,11 @@ _PATIENCE_S = 30.0
 _numbers = itertools.count()
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    """Wait for something that another process does in its own time."""
-    deadline = time.monotonic() + _PATIENCE_S
+def wait_until(
+    condition: Callable[[], object], what: str, *, patience_s: float = _PATIENCE_S
+) -> None:
+    """Wait for something that another process or thread does in its own time."""
+    deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(what)

@@ -39,7 +39,7 @@ SHARED = range(1 << 20, (1 << 20) + 64)
 IDS = (*range(THREADS * OWN), *SHARED)
 SIZES = (0, 2, 100, 5000, 70_000)
 #: No wait for the load's progress lasts longer.
-_LIMIT_S = 60.0
+_LIMIT_S = 30.0
 
 
 def may_be_released(file_id: int) -> bool:
@@ -93,8 +93,9 @@ class Load:
             self._ended = True
             self._changed.notify_all()
         threads = [worker.thread for worker in self._workers]
+        end = time.monotonic() + _LIMIT_S
         for thread in threads:
-            thread.join(_LIMIT_S)
+            thread.join(max(end - time.monotonic(), 0))
         stuck = [thread.name for thread in threads if thread.is_alive()]
         if stuck:
             self.fault(f"never came back: {stuck}")

@@ -127,15 +127,19 @@ def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 @contextlib.contextmanager
 def killed(scene: Scene) -> Iterator[None]:
     scene.server.kill()
-    yield
-    scene.server.start()
+    try:
+        yield
+    finally:
+        scene.server.start()
 
 
 @contextlib.contextmanager
 def frozen(scene: Scene) -> Iterator[None]:
     scene.server.freeze()
-    yield
-    scene.server.thaw()
+    try:
+        yield
+    finally:
+        scene.server.thaw()
 
 
 @contextlib.contextmanager
@@ -150,8 +154,10 @@ def locked_out(scene: Scene) -> Iterator[None]:
     user = LOOKER[0]
     scene.server.execute(f"ALTER USER {user}@'%' ACCOUNT LOCK")
     scene.server.kill_connections(user)
-    yield
-    scene.server.execute(f"ALTER USER {user}@'%' ACCOUNT UNLOCK")
+    try:
+        yield
+    finally:
+        scene.server.execute(f"ALTER USER {user}@'%' ACCOUNT UNLOCK")
 
 
 @contextlib.contextmanager
@@ -159,8 +165,10 @@ def not_granted(scene: Scene) -> Iterator[None]:
     user = LOOKER[0]
     scene.server.execute(f"REVOKE SELECT ON {SCHEMA}.* FROM {user}@'%'")  # noqa: S608 (of this module)
     scene.server.kill_connections(user)
-    yield
-    scene.server.execute(f"GRANT SELECT ON {SCHEMA}.* TO {user}@'%'")
+    try:
+        yield
+    finally:
+        scene.server.execute(f"GRANT SELECT ON {SCHEMA}.* TO {user}@'%'")
 
 
 @contextlib.contextmanager
@@ -176,8 +184,10 @@ def locked_tables(scene: Scene) -> Iterator[None]:
 def slow(scene: Scene) -> Iterator[None]:
     """Within the time that an answer may take."""
     scene.proxy.delay_s = 0.2
-    yield
-    scene.proxy.delay_s = 0.0
+    try:
+        yield
+    finally:
+        scene.proxy.delay_s = 0.0
 
 
 @contextlib.contextmanager
@@ -185,8 +195,10 @@ def trickling(scene: Scene) -> Iterator[None]:
     """Each byte in time, and their sum never."""
     scene.proxy.piece = 1
     scene.proxy.delay_s = 0.1
-    yield
-    scene.proxy.delay_s = 0.0
+    try:
+        yield
+    finally:
+        scene.proxy.delay_s = 0.0
 
 
 #: What a load is there to see.
@@ -262,7 +274,7 @@ def test_no_answer_is_wrong_or_late_while_the_database_is(
         pool = sideband._engine.pool  # noqa: SLF001 (as above)
         assert isinstance(pool, QueuePool)
         # Threads that wait for a recall may be asking still.
-        wait_until(lambda: not pool.checkedout(), "a connection is not given back")
+        wait_until(lambda: not pool.checkedout(), "a connection is held", patience_s=10)
         ear.hear(repr(archive), repr(archive.options), repr(vars(sideband)))
         late = load.slowest if load.slowest[0] > sideband.bound_s + SLACK_S else ()
 
