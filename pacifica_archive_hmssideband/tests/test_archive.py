@@ -26,6 +26,7 @@ from pacifica_archive_core import (
 )
 from pacifica_archive_hmssideband import HmsSidebandArchive, HmsSidebandOptions
 from pacifica_archive_hmssideband.double import world
+from pacifica_archive_hmssideband.recall import Recalls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -262,6 +263,29 @@ def test_blocks_that_a_stage_has_only_taken_are_no_bytes(
 
     with pytest.raises(FileOffline):
         archive.open(FILE_ID)
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_file_system_that_fails_when_asked_for_holes_is_not_available(
+    options: HmsSidebandOptions,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+    offline: bool,  # noqa: FBT001 (a parameter of pytest's)
+) -> None:
+    """Also at the end of a recall; the errno leaves no method as it is."""
+
+    def lseek(_fd: int, _offset: int, _whence: int) -> int:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with HmsSidebandArchive(plain(options)) as archive:
+        store(archive, OLD)
+        if offline:
+            take_offline(database, archive)
+        monkeypatch.setattr(Recalls, "wait", lambda *_, **__: None)
+        monkeypatch.setattr(os, "lseek", lseek)
+
+        with pytest.raises(ArchiveUnavailable):
+            archive.open(FILE_ID, recall=True)
 
 
 def test_a_file_that_never_comes_to_disk_is_read(

@@ -134,7 +134,8 @@ def test_an_empty_file_has_no_hole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "error"), [(errno.EINVAL, None), (errno.ESTALE, OSError)]
+    ("code", "error"),
+    [(errno.EINVAL, None), (errno.EOPNOTSUPP, None), (errno.ESTALE, OSError)],
 )
 def test_a_file_system_that_knows_no_holes_has_none(
     code: int, error: type | None, hollow: Path, monkeypatch: pytest.MonkeyPatch

@@ -102,7 +102,9 @@ class HmsSidebandArchive(PosixArchive):
             fd, found = self._open_file(file_id)
             held.callback(release, fd)
             finding = self._find(file_id, found)
-            if not _is_on_disk(finding, fd, found):
+            with self._reading(file_id):
+                on_disk = _is_on_disk(finding, fd, found)
+            if not on_disk:
                 if not recall:
                     raise FileOffline(file_id)
                 held.close()
@@ -134,16 +136,25 @@ class HmsSidebandArchive(PosixArchive):
             fd, found = self._open_file(file_id)
             try:
                 finding = self._find(file_id, found)
-                if _is_on_disk(finding, fd, found):
-                    return fd, found, finding
-                if not has_hole(fd, found.st_size):
-                    # Its last byte was read: the database lags, or nothing of it
-                    # ever comes to disk (stage -n).
-                    return fd, found, decide(found, None, reason="it was read")
+                with self._reading(file_id):
+                    if _is_on_disk(finding, fd, found):
+                        return fd, found, finding
+                    if not has_hole(fd, found.st_size):
+                        # Its last byte was read: the database lags, or nothing of
+                        # it ever comes to disk (stage -n).
+                        return fd, found, decide(found, None, reason="it was read")
             except BaseException:
                 release(fd)
                 raise
             release(fd)
+
+    @contextlib.contextmanager
+    def _reading(self, file_id: int) -> Iterator[None]:
+        """Translate what the file system says of an open file."""
+        try:
+            yield
+        except OSError as exc:
+            raise self._error_of(exc, file_id, READ) from exc
 
     def _is_said_online(self, file_id: int) -> bool:
         status = self._status(file_id)

@@ -42,6 +42,8 @@ _LAST_PAUSE_S = 60.0
 _GROWTH = 1.5
 #: Seconds that a reader's close waits for an idle thread.
 _CLOSE_S = 10.0
+#: Of a file system that does not know the word (lseek(2)).
+_NO_HOLES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS})
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -59,8 +61,7 @@ def has_hole(fd: int, size: int) -> bool:
     try:
         return size > 0 and os.lseek(fd, 0, os.SEEK_HOLE) < size
     except OSError as exc:
-        # Of a file system that does not know the word (lseek(2)).
-        if exc.errno == errno.EINVAL:
+        if exc.errno in _NO_HOLES:
             return False
         raise
 
