@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -19,6 +20,8 @@ from pacifica_archive_posix import PosixArchive, PosixOptions
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pacifica_archive_posix.incoming import IncomingFile
 
 DIGEST = "user.pacifica_archive.digest."
 MTIME_NS = 1_000_000_001
@@ -192,6 +195,30 @@ def test_a_source_that_is_not_taken_is_left_as_it_was(
         {name: os.getxattr(source, name) for name in os.listxattr(source)},
         source.stat().st_nlink,
     )
+
+
+def test_a_source_that_is_not_taken_has_its_mode_where_there_are_no_attributes(
+    options: PosixOptions, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though a backend over this one would give it some."""
+
+    class MarkingArchive(PosixArchive):
+        def _attributes(self) -> dict[str, bytes]:
+            return {"user.mark": b"x"}
+
+        def _publish(self, file_id: int, _file: IncomingFile, **_: bool) -> None:  # type: ignore[override] # called so
+            raise FileExists(file_id)
+
+    def listxattr(_fd: int) -> list[str]:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    source.chmod(0o444)
+    with MarkingArchive(options) as archive:
+        monkeypatch.setattr(os, "listxattr", listxattr)
+        with pytest.raises(FileExists):
+            archive.adopt(1, str(source))
+
+    assert 0o444 == stat.S_IMODE(source.stat().st_mode)
 
 
 def test_after_an_unclear_adoption_no_digest_comes_back(

@@ -139,13 +139,16 @@ class IncomingFile:
             fd = self._held()
             with contextlib.suppress(OSError):
                 os.fchmod(fd, mode | stat.S_IWUSR)
-                # It may have failed before all were given.
-                for name in os.listxattr(fd) if self._given else ():
-                    if name in self._given:
-                        os.removexattr(fd, name)
-                for name, value in brought.items():
-                    os.setxattr(fd, name, value)
-                os.fchmod(fd, mode)
+                try:
+                    # It may have failed before all were given.
+                    for name in os.listxattr(fd) if self._given else ():
+                        if name in self._given:
+                            os.removexattr(fd, name)
+                    for name, value in brought.items():
+                        os.setxattr(fd, name, value)
+                finally:
+                    # Also where there are no attributes.
+                    os.fchmod(fd, mode)
 
     def move(self, name: str, directory: int, *, overwrite: bool) -> None:
         """Make it visible as ``name``: the switch."""
