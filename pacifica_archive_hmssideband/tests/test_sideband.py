@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
+import socket
 import sqlite3
 import sys
 import threading
 import time
 import traceback
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -897,6 +900,34 @@ def test_group_31_a_child_that_closes_leaves_the_connections_alone(
     sideband.check()
 
     assert before == database.server.connections()
+
+
+def test_group_31_a_child_forgets_the_connections_without_a_word(
+    sideband: Sideband, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the garbage collector comes to the socket before its connection."""
+    connect = socket.create_connection
+
+    def age_and_connect(*args: Any, **options: Any) -> socket.socket:  # noqa: ANN401 (passed on)
+        gc.collect(0)
+        return connect(*args, **options)
+
+    def forget() -> list[str]:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            sideband.close()
+            gc.collect()
+        return [str(warning.message) for warning in said]
+
+    gc.disable()
+    try:
+        monkeypatch.setattr(socket, "create_connection", age_and_connect)
+        sideband.check()
+        said = in_forked_child(forget)
+    finally:
+        gc.enable()
+
+    assert [] == said
 
 
 # --- group 34: the password --------------------------------------------------------

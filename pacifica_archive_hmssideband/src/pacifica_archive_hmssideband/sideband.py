@@ -175,6 +175,11 @@ class _Socket(socket.socket):
         self._deadline = deadline
         self._limit_s = limit_s
 
+    def __del__(self) -> None:
+        # A forked child forgets its parent's connections: the interpreter would
+        # complain of the socket, if it finds that before the connection.
+        self.close()
+
     def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
         self._hurry()
         return super().recv_into(buffer, nbytes, flags)
