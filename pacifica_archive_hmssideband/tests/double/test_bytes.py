@@ -105,6 +105,72 @@ class TestWays:
         assert (0, [(0,)]) == (path.stat().st_blocks, ask(ONLINE))
 
 
+class TestTapes:
+    """What is on tape only is kept, whatever the double is shown."""
+
+    def test_tapes_outlive_a_prefix_that_is_not_mounted(
+        self, double: Double, path: Path, prefix: Path
+    ) -> None:
+        """All its files seem to be gone then."""
+        double.release([path])
+        prefix.rename(prefix.with_name("mounted"))
+        prefix.mkdir()
+        for _ in range(3):
+            with contextlib.suppress(DoubleError):
+                double.step()
+        prefix.rmdir()
+        prefix.with_name("mounted").rename(prefix)
+        double.stage([path])
+
+        assert DATA == path.read_bytes()
+
+    def test_a_state_of_another_directory_is_refused(
+        self, double: Double, url: str, prefix: Path, tmp_path: Path
+    ) -> None:
+        """Such as a copy of the prefix, whose inodes are others."""
+        double.step()
+        (tmp_path / "other").mkdir()
+        other = Double(tmp_path / "other", url, prefix.with_name("mount.tape"))
+
+        with pytest.raises(DoubleError, match="another directory"):
+            other.step()
+
+    @pytest.mark.parametrize("damage", ["gone", "short"])
+    def test_no_bytes_are_taken_away_without_a_whole_copy(
+        self, double: Double, path: Path, prefix: Path, damage: str
+    ) -> None:
+        (tape,) = prefix.with_name("mount.tape").joinpath("copies").iterdir()
+        if damage == "gone":
+            tape.unlink()
+        else:
+            tape.write_bytes(DATA[:-1])
+        with pytest.raises(DoubleError, match="archive it first"):
+            double.release([path])
+
+        assert DATA == path.read_bytes()
+
+    def test_a_copy_that_is_not_whole_is_made_again(
+        self, double: Double, path: Path, prefix: Path
+    ) -> None:
+        (tape,) = prefix.with_name("mount.tape").joinpath("copies").iterdir()
+        tape.write_bytes(b"")
+        double.archive([path])
+
+        assert DATA == tape.read_bytes()
+
+    def test_no_bytes_are_taken_away_of_a_file_without_a_time_of_birth(
+        self, double: Double, prefix: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Its number is given to the next file, whose copy would be this one's."""
+        monkeypatch.setattr(world, "_birth_ns", lambda _: 0)
+        path = prefix / "file"
+        path.write_bytes(DATA)
+        double.archive([path])
+
+        with pytest.raises(DoubleError, match="birth"):
+            double.release([path])
+
+
 def test_blocks_that_wait_for_bytes_are_holes_though_they_were_read(
     tmp_path: Path,
 ) -> None:

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import URL
+
 from pacifica_archive_hmssideband.double import world
 from pacifica_archive_hmssideband.double.errors import DatabaseDown, DoubleError
 from pacifica_archive_hmssideband.double.events import (
@@ -27,8 +29,6 @@ from pacifica_archive_hmssideband.double.rows import ArchiveRow, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-
-    from sqlalchemy import URL
 
     from pacifica_archive_hmssideband.double.events import Look
     from pacifica_archive_hmssideband.double.records import Known, Node, Request
@@ -85,7 +85,8 @@ class Double:
             raise DoubleError(f"there is no directory {self._prefix}")
         with _worded():
             (self._state / "copies").mkdir(parents=True, exist_ok=True)
-        self._rows = Rows(url or f"sqlite:///{self._state}/sideband.db")
+        own = URL.create("sqlite", database=f"{self._state}/sideband.db")
+        self._rows = Rows(url or own)
         self._formatted = False
 
     def format(self, *, off_set: bool = False) -> None:
@@ -149,7 +150,9 @@ class Double:
             node = records.node(key)
             if found.st_size == 0 or (node and node.bytes is Bytes.OFFLINE):
                 return
-            if not _is_current(records.copy(key), found, node):
+            if not world.is_told_apart(key):
+                raise DoubleError("its file system keeps no time of birth")
+            if not self._has_copy(records.copy(key), found, node):
                 raise DoubleError("archive it first")
             # Whether there are leases at all is told now, to who asks.
             with world.opened(path, key, write=True) as fd, world.alone(fd):
@@ -389,7 +392,7 @@ class Double:
             return False
         if node is None or node.bytes not in _WHOLE:
             return True
-        if not _is_current(known.copies.get(key), tree.stats[key], node):
+        if not self._has_copy(known.copies.get(key), tree.stats[key], node):
             _log.warning("%s is not released: it was changed", tree.paths[key])
             return True
         try:
@@ -431,9 +434,8 @@ class Double:
                 return
             found = os.fstat(fd)
             # Before: who is killed in between must not find it online.
-            node.bytes = (
-                Bytes.OFFLINE if _is_current(copy, found, None) else Bytes.STAGED
-            )
+            current = self._has_copy(copy, found, None)
+            node.bytes = Bytes.OFFLINE if current else Bytes.STAGED
             records.keep_nodes([node])
             if node.bytes is Bytes.OFFLINE:
                 world.punch(fd, keep=node.partial, mtime_ns=found.st_mtime_ns)
@@ -508,7 +510,7 @@ class Double:
             # Now that it is open no bytes can go any more.
             node = records.node(key)
             present = records.copy(key)
-            if (node and node.bytes not in _WHOLE) or _is_current(
+            if (node and node.bytes not in _WHOLE) or self._has_copy(
                 present, os.fstat(fd), None
             ):
                 return
@@ -583,8 +585,17 @@ class Double:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _records(self) -> Records:
-        return Records(str(self._state / "state.db"))
+    @contextlib.contextmanager
+    def _records(self) -> Iterator[Records]:
+        """Open the state, if it is of this very directory."""
+        with Records(str(self._state / "state.db")) as records:
+            # Else all files are gone, to whom it looks so, and then their tapes are.
+            if not records.belong_to(world.key_of(os.stat(self._prefix), self._prefix)):  # noqa: PTH116 (a string)
+                raise DoubleError(
+                    f"{self._state} is of another directory than {self._prefix},"
+                    " or its file system is not mounted"
+                )
+            yield records
 
     def _scan(self, known: Known) -> Tree:
         nodes = sorted(known.nodes.values(), key=lambda node: not node.gone)
@@ -604,6 +615,20 @@ class Double:
     def _at(self, path: str) -> str:
         return f"{self._prefix}{path}"
 
+    def _has_copy(
+        self, copy: Copy | None, found: os.stat_result, node: Node | None
+    ) -> bool:
+        """Whether there is a copy, of the file as it is."""
+        if copy is None or copy.size != found.st_size:
+            return False
+        try:
+            if self._tape(copy.key).stat().st_size != copy.size:
+                return False
+        except FileNotFoundError:
+            return False
+        moving = node is not None and node.bytes not in _WHOLE
+        return moving or copy.mtime_ns == found.st_mtime_ns
+
     def _tape(self, name: str) -> Path:
         return self._state / "copies" / name
 
@@ -613,14 +638,6 @@ class Double:
             return os.readlink(self._at(path))  # noqa: PTH115 (said above)
         except OSError:
             return ""  # gone since the look: its row goes at the next one
-
-
-def _is_current(copy: Copy | None, found: os.stat_result, node: Node | None) -> bool:
-    """Whether the copy is of the file as it is."""
-    if copy is None or copy.size != found.st_size:
-        return False
-    moving = node is not None and node.bytes not in _WHOLE
-    return moving or copy.mtime_ns == found.st_mtime_ns
 
 
 def _settled_mtime_ns(fd: int, node: Node) -> int:

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS request (
     number INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT UNIQUE, verb TEXT,
     partial INTEGER);
 CREATE TABLE IF NOT EXISTS lost (path BLOB PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS root (one INTEGER PRIMARY KEY CHECK (one = 1), key TEXT);
 """
 _WAIT_S = 30.0
 
@@ -174,6 +175,13 @@ class Records:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+    def belong_to(self, root: str) -> bool:
+        """Whether this is the state of the prefix with this key; new, it becomes so."""
+        look = "SELECT key FROM root"
+        if not self._db.execute(look).fetchall():
+            self._db.execute("INSERT OR IGNORE INTO root VALUES (1, ?)", (root,))
+        return [(root,)] == self._db.execute(look).fetchall()
 
     def load(self) -> Known:
         """Read all of it."""

@@ -26,6 +26,7 @@ __all__ = [
     "allocate",
     "alone",
     "copied",
+    "is_told_apart",
     "key_of",
     "kind_of",
     "opened",
@@ -89,6 +90,11 @@ def kind_of(found: os.stat_result) -> Kind:
 def key_of(found: os.stat_result, target: str | int) -> str:
     """Return the key of what has this status at a path, or in a descriptor."""
     return f"{found.st_ino:x}-{_birth_ns(target):x}"
+
+
+def is_told_apart(key: str) -> bool:
+    """Whether no later file with the number of this one can be taken for it."""
+    return not key.endswith("-0")
 
 
 def scan(prefix: str, known: Mapping[int, tuple[str, int]]) -> Tree:
