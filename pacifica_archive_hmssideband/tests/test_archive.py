@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from mariadb import READER
+from mariadb import READER, Identity
 
 from pacifica_archive_core import (
     AccessDenied,
@@ -384,7 +384,8 @@ def test_what_replaces_a_file_that_is_waited_for_is_served(
 def test_check_has_nothing_to_say_of_a_good_site(
     archive: HmsSidebandArchive, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database.directory("/data/")
+    ino = archive.options.prefix.stat().st_ino
+    database.directory("/data/", Identity(ino % (1 << 32), 7))
     archive.check()
 
     assert [] == [n for n in caplog.records if n.levelno >= logging.WARNING]
@@ -396,6 +397,31 @@ def test_check_warns_of_a_prefix_that_the_database_does_not_have(
     archive.check()
 
     assert ["sam_qfs_prefix"] == re.findall("sam_qfs_prefix", caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("shift", "inode_lookup", "warnings"),
+    [(0, True, 0), (1, True, 1), (1, False, 0)],
+    ids=["same", "other", "other-unused"],
+)
+def test_check_warns_of_a_mount_with_inode_numbers_of_its_own(
+    options: HmsSidebandOptions,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    shift: int,
+    warnings: int,
+    *,
+    inode_lookup: bool,
+) -> None:
+    """As one by NFS, or a copy: what is found by number is of other files."""
+    ino = options.prefix.stat().st_ino
+    if ino >= 1 << 32:
+        pytest.skip("inode numbers of this file system are of more than 32 bits")
+    database.directory("/data/", Identity(ino + shift, 7))
+    with HmsSidebandArchive(attrs.evolve(options, inode_lookup=inode_lookup)) as opened:
+        opened.check()
+
+    assert warnings == caplog.text.count("inode numbers of the mount are not those")
 
 
 def break_by_stopping(server: MariaDb, _database: Database) -> None:

@@ -30,7 +30,7 @@ from pacifica_archive_hmssideband.staging import make_staging
 from pacifica_archive_posix import PosixArchive, PosixReader
 from pacifica_archive_posix.archive import version_of
 from pacifica_archive_posix.descriptors import release
-from pacifica_archive_posix.errors import NAME, READ
+from pacifica_archive_posix.errors import NAME, READ, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -298,7 +298,8 @@ class HmsSidebandArchive(PosixArchive):
         Ask the file system and the database whether they would serve.
 
         Without the database the archive serves on; this is where its operator learns
-        of it. One that knows no directory of the archive is logged as a warning.
+        of it. One that knows no directory of the archive is logged as a warning, and
+        so is one with other inode numbers than the mount.
 
         Raises:
             ArchiveUnavailable, AccessDenied: as PosixArchive does; or the database
@@ -309,6 +310,11 @@ class HmsSidebandArchive(PosixArchive):
         try:
             self._sideband.check()
             known = self._sideband.knows_directory(self.options.sam_qfs_prefix)
+            agrees = self._residencies.agree(
+                self.options.sam_qfs_prefix, self.options.prefix.stat()
+            )
+        except OSError as exc:
+            raise error_of(exc) from exc
         except SidebandDown as exc:
             raise _FAILURES[exc.kind](
                 f"{exc}; meanwhile residency is guessed from the blocks on disk"
@@ -317,6 +323,11 @@ class HmsSidebandArchive(PosixArchive):
             _log.warning(
                 "the sideband database has no directory of the option sam_qfs_prefix:"
                 " a file that it does not have either is judged by its blocks on disk"
+            )
+        if not agrees:
+            _log.warning(
+                "the inode numbers of the mount are not those of the sideband database:"
+                " set the option inode_lookup to false"
             )
 
 

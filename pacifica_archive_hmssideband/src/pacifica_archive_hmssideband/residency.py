@@ -145,6 +145,25 @@ class Residencies:
             for (path, found), row in zip(files, rows, strict=True)
         ]
 
+    def agree(self, path: str, found: os.stat_result) -> bool:
+        """
+        Whether the mount and the database have one number for a directory.
+
+        True if nothing is looked up by such numbers, and if the database does not
+        tell: of a mount point it has no name.
+
+        Args:
+            path: where the database has it.
+            found: its stat.
+
+        Raises:
+            SidebandDown
+        """
+        if not (path and self._has_inode(found)):
+            return True
+        row = self._sideband.rows([path]).get(path)
+        return row is None or row.ino == found.st_ino
+
     def _finding(
         self, path: str, found: os.stat_result, row: Row | None, reason: str
     ) -> Finding:
