@@ -51,8 +51,6 @@ class TestMariaDb(SidebandKit):
 
 
 class TestSqlite(SidebandKit):
-    durable = False
-
     @pytest.fixture
     def site(self, sqlite_site: Site) -> Site:
         return sqlite_site
@@ -107,7 +105,6 @@ class TestSqlite(SidebandKit):
 
 class TestRecallsByReading(Medium, TapeContract):
     stages_by_command = False
-    durable = False
 
     @pytest.fixture
     def site(self, sqlite_site: Site) -> Site:
