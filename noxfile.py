@@ -93,6 +93,7 @@ DISTRIBUTIONS = {
         once=(
             "tests/double",
             "tests/test_contract.py::TestSqlite",
+            "tests/test_sabotage.py",
             "tests/test_serve.py",
             "tests/test_storm.py",
         ),
