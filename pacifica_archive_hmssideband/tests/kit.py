@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote, quote_plus
 
 import attrs
 import pytest
@@ -38,6 +39,7 @@ __all__ = [
     "Site",
     "new_schema",
     "new_sqlite",
+    "tells_the_password",
     "text",
     "thread_names",
     "wait_until",
@@ -142,6 +144,13 @@ class Site:
         """Return when all that was asked for is on disk, and the database says so."""
         wait_until(lambda: TRIGGER not in thread_names(), "a read hangs")
         self.double.step()
+
+
+def tells_the_password(line: str) -> bool:
+    """Tell whether a text has the reader's password, as it is or as in a URL."""
+    password = LOOKER[1]
+    spellings = {password, quote(password), quote_plus(password)}
+    return any(spelling in line for spelling in spellings)
 
 
 def new_schema(server: MariaDb, name: str) -> tuple[URL, URL]:

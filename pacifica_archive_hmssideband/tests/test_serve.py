@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from kit import Site, new_schema, new_sqlite, text, wait_until
+from kit import Site, new_schema, new_sqlite, tells_the_password, text, wait_until
 
 from pacifica_archive_core import id2filename
 from pacifica_archive_core.testing.base import content
@@ -149,6 +149,19 @@ def test_a_dead_database_lets_no_request_wait_for_a_tape(
         (looked.status, *looked.residency),
         refused.status,
     )
+
+
+@pytest.mark.parametrize("site", ["mariadb"], indirect=True)
+def test_the_log_tells_of_a_dead_database_without_its_password(
+    site: Site, server: MariaDb
+) -> None:
+    with site.in_step(), served(site) as ask:
+        ask("PUT", DATA)
+        server.kill()
+        ask("HEAD")
+    log = site.mount.with_name("log").read_text()
+
+    assert (True, False) == ("does not answer" in log, tells_the_password(log))
 
 
 @pytest.mark.parametrize("site", ["mariadb"], indirect=True)

@@ -8,11 +8,10 @@ import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import quote, quote_plus
 
 import attrs
 import pytest
-from kit import LOOKER, Site, new_schema, thread_names, wait_until
+from kit import LOOKER, Site, new_schema, tells_the_password, thread_names, wait_until
 from proxy import SlowProxy
 from sqlalchemy import NullPool, QueuePool, create_engine, text
 from storm import Load, operating
@@ -55,17 +54,6 @@ class Ear(logging.Handler):
 
     def hear(self, *texts: str) -> None:
         self.told += [text for text in texts if tells_the_password(text)]
-
-
-def tells_the_password(line: str) -> bool:
-    password = LOOKER[1]
-    spellings = {
-        password,
-        quote(password),
-        quote(password, safe=""),
-        quote_plus(password),
-    }
-    return any(spelling in line for spelling in spellings)
 
 
 @contextlib.contextmanager
