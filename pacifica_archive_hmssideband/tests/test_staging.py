@@ -668,6 +668,38 @@ def test_group_36_nothing_is_read_for_a_closed_archive(
     assert 8 == len(tape.reads)
 
 
+def test_group_36_what_a_close_gives_up_is_said(
+    many: Callable[[int], list[tuple[int, str]]],
+    trigger: ReadTrigger,
+    tape: Tape,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The HSM drops what nobody waits for, and the command stage ends at once."""
+    trigger.ask(many(20))
+    tape.begun(8)
+    trigger.close()
+
+    assert ["20 recalls by reading have not come"] == [
+        message.partition(",")[0] for message in caplog.messages
+    ]
+
+
+def test_group_36_reads_that_are_done_are_waited_for_and_not_said_to_be_lost(
+    many: Callable[[int], list[tuple[int, str]]],
+    trigger: ReadTrigger,
+    tape: Tape,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A busy machine is no tape.
+    monkeypatch.setattr(staging, "_CLOSE_S", PATIENCE_S)
+    tape.come()
+    trigger.ask(many(20))
+    trigger.close()
+
+    assert ([], 20) == (caplog.messages, len(tape.reads))
+
+
 @pytest.mark.parametrize("way", ["trigger", "recall"])
 def test_group_36_a_read_that_hangs_does_not_keep_the_process(
     way: str, tmp_path: Path

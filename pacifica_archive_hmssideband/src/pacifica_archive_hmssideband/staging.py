@@ -54,6 +54,8 @@ _GONE_S = 5.0
 _THREADS = 8
 #: Files that may wait for one of them.
 _QUEUE = 10_000
+#: Seconds that a close gives to reads that are as good as done.
+_CLOSE_S = 0.5
 #: Errors kept for those who ask again.
 _ERRORS = 1000
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -71,7 +73,7 @@ class Staging(Protocol):
         """
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Begin nothing more; called once."""
 
 
 def make_staging(options: HmsSidebandOptions) -> Staging:
@@ -265,7 +267,7 @@ class ReadTrigger:
 
     def __init__(self, max_partial: int) -> None:
         self._max_partial = max_partial
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._queue: collections.deque[tuple[int, _Version]] = collections.deque()
         #: Those in the queue, and those that are being read.
         self._pending: set[_Version] = set()
@@ -283,9 +285,22 @@ class ReadTrigger:
         return [self._ask(file_id, path) for file_id, path in files]
 
     def close(self) -> None:
-        """Begin no more reads; those that hang are left alone."""
+        """
+        Begin no more reads; those that hang are left alone.
+
+        When the process ends they do, and the HSM drops a recall that nobody waits
+        for any more, so that is said.
+        """
         with self._lock:
+            self._lock.wait_for(lambda: not self._pending, _CLOSE_S)
             self._queue.clear()
+            lost = len(self._pending)
+        if lost:
+            _log.warning(
+                "%d recalls by reading have not come, and are lost when this process"
+                " ends: ask again then, or set stage_command",
+                lost,
+            )
 
     def _ask(self, file_id: int, path: str) -> ArchiveError | None:
         try:
@@ -327,6 +342,7 @@ class ReadTrigger:
             error = self._read(file_id, version.path)
             with self._lock:
                 self._pending.discard(version)
+                self._lock.notify_all()
                 if error is not None:
                     self._errors[version] = error
                     if len(self._errors) > _ERRORS:
