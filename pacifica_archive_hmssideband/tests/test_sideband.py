@@ -19,6 +19,7 @@ import pytest
 from listeners import Listener, Manner, refusing_url
 from mariadb import READER, Database, Identity, MariaDb
 from sqlalchemy import URL, make_url
+from tls import DrippingTls
 
 from pacifica_archive_core import ConfigError
 from pacifica_archive_core.testing.child import in_forked_child
@@ -630,6 +631,19 @@ def test_group_28_a_server_of_another_kind_is_left_within_the_bound(
         failure(sideband.check)
 
         assert time.monotonic() - began < sideband.bound_s + 2.0
+
+
+def test_group_28_a_server_that_drips_through_tls_is_left_within_the_bound(
+    opened: Opens,
+) -> None:
+    """Which every server of today has, and the driver takes without being told."""
+    with DrippingTls() as server:
+        sideband = opened(server.url)
+        began = time.monotonic()
+        failure(sideband.check)
+        took_s = time.monotonic() - began
+
+        assert (True, True) == (server.encrypted, took_s < sideband.bound_s + 2.0)
 
 
 @pytest.mark.parametrize("fail", [freeze, sleep], ids=["SIGSTOP", "SLEEP"])

@@ -14,9 +14,10 @@ import logging
 import math
 import os
 import socket
+import ssl
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 from sqlalchemy import and_, bindparam, create_engine, event, or_, select
@@ -155,46 +156,65 @@ class _Deadline(threading.local):
     end: float = math.inf
 
 
-class _Socket(socket.socket):
+class _Hurried(socket.socket):
     """
     A connected socket whose user ends in time, however many bytes come one by one.
 
     A timeout of Python's begins anew with each call: a server that is slow, not
     silent, would be waited for at every round trip.
 
-    Args:
-        plain: is taken over.
+    Attributes:
         deadline: of the thread that calls.
         limit_s: seconds for one call, if the deadline is further away.
     """
 
-    def __init__(
-        self, plain: socket.socket, deadline: _Deadline, limit_s: float
-    ) -> None:
-        super().__init__(plain.family, plain.type, plain.proto, plain.detach())
-        self._deadline = deadline
-        self._limit_s = limit_s
+    deadline: ClassVar[_Deadline]
+    limit_s: ClassVar[float]
 
     def __del__(self) -> None:
         # A forked child forgets its parent's connections: the interpreter would
         # complain of the socket, if it finds that before the connection.
         self.close()
 
-    def recv_into(self, buffer: Buffer, nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: Buffer, *rest: Any) -> int:  # noqa: ANN401 (they differ with TLS)
         self._hurry()
-        return super().recv_into(buffer, nbytes, flags)
+        return super().recv_into(buffer, *rest)
 
     def sendall(self, data: Buffer, flags: int = 0) -> None:
         self._hurry()
         super().sendall(data, flags)
 
     def _hurry(self) -> None:
-        left_s = self._deadline.end - time.monotonic()
+        left_s = self.deadline.end - time.monotonic()
         if left_s <= 0:
             raise TimeoutError("timed out")
-        limit_s = left_s if left_s < self._limit_s - _GRACE_S else self._limit_s
+        limit_s = left_s if left_s < self.limit_s - _GRACE_S else self.limit_s
         if self.gettimeout() != limit_s:
             self.settimeout(limit_s)
+
+
+class _Sockets:
+    """
+    The sockets of one engine, hurried by one deadline, without TLS and with it.
+
+    With TLS the driver has its own socket made, of the class that the context names.
+    """
+
+    def __init__(self, deadline: _Deadline, limit_s: float) -> None:
+        members = {"deadline": deadline, "limit_s": limit_s}
+        self._plain = type("_Plain", (_Hurried,), members)
+        self._tls = type("_Tls", (_Hurried, ssl.SSLSocket), members)
+
+    def plain(self, taken: socket.socket) -> socket.socket:
+        """Take over a connected socket."""
+        hurried: socket.socket = self._plain(
+            taken.family, taken.type, taken.proto, taken.detach()
+        )
+        return hurried
+
+    def tls(self, context: ssl.SSLContext) -> None:
+        """Have the sockets of this context be such."""
+        context.sslsocket_class = self._tls
 
 
 class _Seldom:
@@ -436,6 +456,7 @@ class Sideband:
         self._engine = _engine(options)
         self._connect_s, self._query_s = _limits(options)
         self._deadline = _Deadline()
+        self._sockets = _Sockets(self._deadline, self._query_s)
         if options.database_url.get_driver_name() == "pymysql":
             event.listen(self._engine, "do_connect", self._connect)
         self._gate = _Gate(2 * options.pool_size, self._query_s, clock)
@@ -452,7 +473,7 @@ class Sideband:
         have another; ``query_timeout_s`` for the answer, and as long again for every
         500 files more.
         Outside of it are the resolver's time, and all but the first address of a host
-        that has several. With TLS, a Unix socket, and other drivers than PyMySQL, whose
+        that has several. By a Unix socket, and with other drivers than PyMySQL, whose
         limit is for each round trip, a server that answers all of them late takes
         longer.
         """
@@ -622,7 +643,10 @@ class Sideband:
         # As PyMySQL does with its own.
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        connection.connect(_Socket(plain, self._deadline, self._query_s))
+        # None if the URL forbids TLS.
+        if (context := getattr(connection, "ctx", None)) is not None:
+            self._sockets.tls(context)
+        connection.connect(self._sockets.plain(plain))
         return connection  # type: ignore[no-any-return] # PyMySQL has no types
 
 
