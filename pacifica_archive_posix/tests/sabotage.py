@@ -201,7 +201,7 @@ BREAKAGES = {
     ),
     "a version is inode and size": Breakage(
         archive,
-        "_version",
+        "version_of",
         lambda found: f"{found.st_ino}-{found.st_size}",
         (
             "test_versions.py::test_thousands_of_equal_files_have_as_many_versions",
