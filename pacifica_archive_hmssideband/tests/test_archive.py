@@ -288,6 +288,23 @@ def test_a_file_system_that_fails_when_asked_for_holes_is_not_available(
             archive.open(FILE_ID, recall=True)
 
 
+@pytest.mark.parametrize("source", ["sideband", "st_blocks"])
+def test_a_refusal_says_how_it_is_known(
+    options: HmsSidebandOptions, database: Database, server: MariaDb, source: str
+) -> None:
+    with HmsSidebandArchive(plain(options)) as archive:
+        path = path_of(archive)
+        path.parent.mkdir(parents=True)
+        with path.open("wb") as file:
+            file.truncate(1 << 20)
+        take_offline(database, archive)
+        if source == "st_blocks":
+            server.stop()
+
+        with pytest.raises(FileOffline, match=f"on tape, as {source} says"):
+            archive.open(FILE_ID)
+
+
 def test_a_file_that_never_comes_to_disk_is_read(
     options: HmsSidebandOptions, database: Database
 ) -> None:

@@ -106,7 +106,11 @@ class HmsSidebandArchive(PosixArchive):
                 on_disk = _is_on_disk(finding, fd, found)
             if not on_disk:
                 if not recall:
-                    raise FileOffline(file_id)
+                    raise FileOffline(
+                        file_id,
+                        f"is on tape, as {finding.source} says: stage it, then try"
+                        " again",
+                    )
                 held.close()
                 fd, found, finding = self._recall(file_id)
                 held.callback(release, fd)
