@@ -591,6 +591,25 @@ def test_group_36_a_failed_read_is_logged_without_its_path(
     )
 
 
+def test_group_36_a_read_that_fails_in_another_way_is_told_too(
+    path: Path, trigger: ReadTrigger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the file would be said to be asked for as long as the process lives."""
+
+    def pread(_fd: int, _size: int, _position: int) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(os, "pread", pread)
+    trigger.ask([(1, str(path))])
+    ended(TRIGGER)
+    (error,) = trigger.ask([(1, str(path))])
+
+    assert (ArchiveUnavailable, MemoryError) == (
+        type(error),
+        type(error.__cause__ if error else None),
+    )
+
+
 def test_group_36_a_failed_read_fails_the_next_request(
     tmp_path: Path, tape: Tape
 ) -> None:

@@ -339,7 +339,13 @@ class ReadTrigger:
                     self._threads -= 1
                     return
                 file_id, version = self._queue.popleft()
-            error = self._read(file_id, version.path)
+            try:
+                error = self._read(file_id, version.path)
+            # No memory, or a log that fails: else the file would be said to be asked
+            # for, and the thread to be there, as long as this process lives.
+            except Exception as exc:  # noqa: BLE001 (it is told to who asks next)
+                error = ArchiveUnavailable(f"file {file_id} could not be read")
+                error.__cause__ = exc
             with self._lock:
                 self._pending.discard(version)
                 self._lock.notify_all()
