@@ -199,3 +199,12 @@ def test_the_hsm_s_own_command_is_used_where_it_is_there(
     options = load(tmp_path, **SERVER)
 
     assert ((str(command),) if installed else ()) == options.effective_stage_command
+
+
+def test_a_command_that_cannot_be_looked_for_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a directory that is closed to us, or here by its name."""
+    monkeypatch.setattr(options_module, "STAGE_COMMAND", tmp_path / ("x" * 300))
+
+    assert () == load(tmp_path, **SERVER).effective_stage_command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 
@@ -172,4 +173,6 @@ class HmsSidebandOptions(TreeOptions):
         """The command that recalls files; empty: a read does."""
         if self.stage_command is not None:
             return self.stage_command
-        return (str(STAGE_COMMAND),) if STAGE_COMMAND.exists() else ()
+        # Not Path.exists(), which raises where a directory may not be searched.
+        there = os.access(STAGE_COMMAND, os.F_OK)
+        return (str(STAGE_COMMAND),) if there else ()
