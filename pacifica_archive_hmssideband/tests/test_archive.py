@@ -108,6 +108,17 @@ def test_a_version_is_of_one_storing(archive: HmsSidebandArchive) -> None:
     assert 5 == len(versions)
 
 
+def test_a_file_mended_in_its_place_has_another_version(
+    archive: HmsSidebandArchive,
+) -> None:
+    store(archive, OLD)
+    version = archive.status(FILE_ID).version
+    path_of(archive).chmod(0o600)
+    path_of(archive).write_bytes(OLD + b"mended")
+
+    assert version != archive.status(FILE_ID).version
+
+
 def test_a_reader_has_the_version_of_the_status(archive: HmsSidebandArchive) -> None:
     store(archive, OLD)
     with archive.open(FILE_ID) as reader:

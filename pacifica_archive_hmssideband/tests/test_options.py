@@ -123,6 +123,15 @@ def test_a_url_that_is_none_is_refused_without_being_shown(tmp_path: Path) -> No
     assert PASSWORD not in str(info.value)
 
 
+@pytest.mark.parametrize("name", ["passwd", "password"])
+def test_a_password_has_its_place_in_a_url(tmp_path: Path, name: str) -> None:
+    """In the query it would be shown wherever the URL is."""
+    with pytest.raises(ConfigError, match="option 'url'") as info:
+        load(tmp_path, url=f"mysql+pymysql://reader@db/samfs1?{name}={PASSWORD}")
+
+    assert PASSWORD not in str(info.value)
+
+
 @pytest.mark.parametrize("missing", SERVER)
 def test_a_database_has_to_be_named(tmp_path: Path, missing: str) -> None:
     with pytest.raises(ConfigError, match="host, user and schema, or url"):

@@ -122,6 +122,40 @@ def test_group_35_the_command_does_not_read_the_input_of_the_server(
     assert [None] == answers
 
 
+def test_group_35_the_command_does_not_have_our_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which an operator may have given by the environment."""
+    recorder = Recorder(tmp_path, then=f"env > '{tmp_path}/variables'")
+    monkeypatch.setenv("PACIFICA_ARCHIVE_HMSSIDEBAND_PASSWORD", "hush")
+    monkeypatch.setenv("NEEDED_BY_THE_COMMAND", "kept")
+    StageCommand(recorder.words, 30.0).ask(files(1))
+    variables = (tmp_path / "variables").read_text("utf-8")
+
+    assert (False, True) == ("hush" in variables, "kept" in variables)
+
+
+def test_group_35_too_many_commands_at_once_are_not_begun(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_COMMANDS", 0)
+    (answer,) = StageCommand(recorder.words, 0.1).ask(files(1))
+
+    assert ("file 0: the stage command had no turn within 0.1 s", []) == (
+        str(answer),
+        recorder.calls(),
+    )
+
+
+def test_group_35_a_command_gives_its_turn_to_the_next(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "_COMMANDS", 1)
+    command = StageCommand(recorder.words, 30.0)
+
+    assert [None] * 3 == [answer for _ in range(3) for answer in command.ask(files(1))]
+
+
 def test_group_35_a_missing_program_is_told_when_the_archive_is_opened(
     tmp_path: Path,
 ) -> None:

@@ -236,7 +236,8 @@ class HmsSidebandArchive(PosixArchive):
             size=found.st_size,
             mtime_ns=found.st_mtime_ns,
             ctime_ns=found.st_ctime_ns,
-            version=token or version_of(found),
+            # The size tells of a file that an operator has mended in its place.
+            version=f"{token}-{found.st_size:x}" if token else version_of(found),
             levels=finding.levels,
             residency=finding.residency,
             residency_source=finding.source,

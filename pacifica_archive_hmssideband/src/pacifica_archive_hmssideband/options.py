@@ -46,9 +46,13 @@ def _to_url(value: str | URL | None) -> URL | None:
     if value is None or value == "":
         return None
     try:
-        return make_url(value)
+        url = make_url(value)
     except ArgumentError as exc:
         raise ValueError("allowed are URLs of SQLAlchemy") from exc
+    if {"passwd", "password"} & set(url.query):
+        # There it would be shown wherever the URL is.
+        raise ValueError("the password's place is before the host")
+    return url
 
 
 def _to_command(value: str | tuple[str, ...] | None) -> tuple[str, ...] | None:

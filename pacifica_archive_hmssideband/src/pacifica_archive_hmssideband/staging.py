@@ -42,6 +42,10 @@ _CHUNK = 500
 #: Calls for one chunk, so that two bad files of 500 are found; of more, their
 #: neighbours are told to come again too.
 _CALLS = 40
+#: Commands that run at once; who comes then waits for his turn.
+_COMMANDS = 8
+#: Variables that hold our own options, a password among them.
+_OWN_VARIABLES = "PACIFICA_ARCHIVE_"
 #: Bytes kept of what the command says, for the log.
 _OUTPUT = 4096
 _BLOCK = 1 << 16
@@ -102,8 +106,9 @@ class StageCommand:
     """
     Asks by a command that gets the paths as its last arguments.
 
-    No shell sees them. It has no input and a session of its own; a command that is
-    not done in time is killed with its children. What it says is logged if it fails.
+    No shell sees them. It has no input, a session of its own, and none of our
+    variables in its environment; a command that is not done in time is killed with
+    its children. What it says is logged if it fails.
 
     Args:
         command: the program and its first arguments.
@@ -121,6 +126,7 @@ class StageCommand:
             )
         self._command = command
         self._timeout_s = timeout_s
+        self._turns = threading.BoundedSemaphore(_COMMANDS)
 
     def ask(self, files: Sequence[tuple[int, str]]) -> list[ArchiveError | None]:
         """
@@ -175,11 +181,25 @@ class StageCommand:
         return answers
 
     def _call(self, paths: list[str], deadline_s: float) -> _Failure | None:
+        if not self._turns.acquire(timeout=max(deadline_s - time.monotonic(), 0)):
+            return _Failure(f"had no turn within {self._timeout_s:g} s")
+        try:
+            return self._run(paths, deadline_s)
+        finally:
+            self._turns.release()
+
+    def _run(self, paths: list[str], deadline_s: float) -> _Failure | None:
         if time.monotonic() >= deadline_s:
             return self._too_late()
+        variables = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_OWN_VARIABLES)
+        }
         try:
             child = subprocess.Popen(  # noqa: S603 (an operator's command; no shell)
                 [*self._command, *paths],
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

@@ -260,6 +260,8 @@ def copied(fd: int, target: str) -> os.stat_result:
         while block := os.pread(fd, _BLOCK, done):
             tape.write(block)
             done += len(block)
+        tape.flush()
+        os.fsync(tape.fileno())
     after = os.fstat(fd)
     if (before.st_size, before.st_mtime_ns) != (done, after.st_mtime_ns):
         raise OSError(errno.EBUSY, "was changed while it was copied")
