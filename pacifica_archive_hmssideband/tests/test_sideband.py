@@ -12,6 +12,7 @@ import time
 import traceback
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -33,7 +34,6 @@ from pacifica_archive_hmssideband.sideband import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 FILE = "/data/x/39/3039"
 #: Of an answer that does not come, in tests that wait for it.
@@ -1168,6 +1168,17 @@ def test_sqlite_is_asked_too(opened: Opens, sqlite_url: URL) -> None:
     expected = Row(ino=1025, gen=1, type=0, size=7, online=0)
 
     assert {"/file.a": expected} == rows
+
+
+def test_sqlite_s_file_is_open_for_a_question_only(
+    opened: Opens, sqlite_url: URL
+) -> None:
+    """A connection that a forked child has too may damage the file."""
+    opened(sqlite_url).check()
+    links = list(Path("/proc/self/fd").iterdir())
+    targets = [str(link.readlink()) for link in links if link.is_symlink()]
+
+    assert sqlite_url.database not in targets
 
 
 def test_sqlite_without_the_tables_is_wrong(opened: Opens, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 from sqlalchemy import and_, bindparam, create_engine, event, or_, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, ProgrammingError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import NullPool, QueuePool
 
 from pacifica_archive_core import ConfigError
 from pacifica_archive_hmssideband.tables import sam_file, sam_inode, sam_path
@@ -717,14 +717,21 @@ def _rank(row: Row) -> tuple[bool, int]:
 
 def _engine(options: HmsSidebandOptions) -> Engine:
     url = options.database_url
+    pool: dict[str, Any] = {
+        "poolclass": QueuePool,
+        "pool_size": options.pool_size,
+        "max_overflow": options.pool_size,
+        # Never waited for: the gate lets no more in than there are.
+        "pool_timeout": options.query_timeout_s,
+    }
+    if url.get_backend_name() == "sqlite":
+        # A connection must not be in a forked child, not even to be closed there
+        # (sqlite.org/howtocorrupt.html, 2.6); and a file is opened at once.
+        pool = {"poolclass": NullPool}
     try:
         return create_engine(
             _with_charset(url),
-            poolclass=QueuePool,
-            pool_size=options.pool_size,
-            max_overflow=options.pool_size,
-            # Never waited for: the gate lets no more in than there are.
-            pool_timeout=options.query_timeout_s,
+            **pool,
             pool_pre_ping=True,
             pool_recycle=_RECYCLE_S,
             # In a transaction one would see the same rows for ever.
