@@ -114,7 +114,7 @@ class HmsSidebandOptions(TreeOptions):
         validator=_SECONDS,
     )
     inode_lookup: bool = option(
-        "look a file up by its inode number too, which is SAM-QFS's own where the"
+        "look a file up by its inode number first, which is SAM-QFS's own where the"
         " prefix is mounted from it",
         default=True,
         converter=to_bool,

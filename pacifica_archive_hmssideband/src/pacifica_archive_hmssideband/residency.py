@@ -119,8 +119,8 @@ class Residencies:
     Args:
         sideband: asked for rows; closed by who made it.
         inode_lookup: whether the inode numbers of the mount are those of the
-            database: a row found by path must then have the file's, and a file
-            without such a row is looked up by it.
+            database: a file is then looked up by it first, and a row found by path
+            must have it.
     """
 
     def __init__(self, sideband: Sideband, *, inode_lookup: bool) -> None:
@@ -133,8 +133,9 @@ class Residencies:
         """
         Return the residency of each file, in order.
 
-        The database is asked once for all of them, and once more for those whose
-        path finds no row of theirs; whatever becomes of it, there is an answer.
+        The database is asked once for all of them, by inode number where it may be:
+        by path it reads all names of each directory. And once more by path for those
+        without a row of theirs; whatever becomes of it, there is an answer.
 
         Args:
             files: where the database has each, and its stat.
@@ -180,28 +181,30 @@ class Residencies:
     def _rows(
         self, files: Sequence[tuple[str, os.stat_result]]
     ) -> tuple[list[Row | None], str]:
-        """Return each file's row, by path or by inode, and why others have none."""
+        """Return each file's row, by inode or by path, and why others have none."""
         rows: list[Row | None] = [None] * len(files)
-        paths = {path for path, found in files if found.st_size}
-        if not paths:
-            return rows, _NO_ROW
         try:
-            by_path = self._sideband.rows(paths)
-            rows = [self._of(found, by_path.get(path)) for path, found in files]
-            inos = {
-                number: found.st_ino
-                for number, (row, (_, found)) in enumerate(
-                    zip(rows, files, strict=True)
-                )
-                if self._is_wanted(found, row)
+            numbers = {
+                at: found.st_ino
+                for at, (_, found) in enumerate(files)
+                if found.st_size and self._has_inode(found)
             }
-            if inos:
-                by_inode = self._sideband.rows_by_inode(set(inos.values()))
-                for number, ino in inos.items():
+            if numbers:
+                by_inode = self._sideband.rows_by_inode(set(numbers.values()))
+                for at, ino in numbers.items():
                     row = by_inode.get(ino)
                     # Of another type it is of what had the number until now.
                     if row is not None and row.type == _REGULAR:
-                        rows[number] = row
+                        rows[at] = row
+            paths = {
+                at: path
+                for at, (path, found) in enumerate(files)
+                if found.st_size and not _is_of(found, rows[at])
+            }
+            if paths:
+                by_path = self._sideband.rows(set(paths.values()))
+                for at, path in paths.items():
+                    rows[at] = self._of(files[at][1], by_path.get(path)) or rows[at]
         except SidebandDown as exc:
             return rows, str(exc)
         return rows, _NO_ROW
@@ -215,13 +218,9 @@ class Residencies:
             return None
         return row
 
-    def _is_wanted(self, found: os.stat_result, row: Row | None) -> bool:
-        """Return whether to look the file up by its inode too."""
-        return (
-            found.st_size > 0
-            and self._has_inode(found)
-            and (row is None or _fault(found, row) is not None)
-        )
+
+def _is_of(found: os.stat_result, row: Row | None) -> bool:
+    return row is not None and _fault(found, row) is None
 
 
 class OperatorWarning:

@@ -410,9 +410,11 @@ _BY_PATH = _by_path(
     ),
     sam_file.c.name == bindparam("name"),
 )
-_BY_INODE = select(*_INODE).where(
+_BY_INODES = select(*_INODE).where(
     sam_inode.c.ino.in_(bindparam("inos", expanding=True))
 )
+#: As for one path.
+_BY_INODE = select(*_INODE).where(sam_inode.c.ino == bindparam("ino"))
 _DIRECTORIES = (
     select(sam_path.c.path)
     .join(
@@ -520,8 +522,13 @@ class Sideband:
             SidebandDown
         """
         found: dict[int, Row] = {}
-        asks = ({"inos": chunk} for chunk in _chunks(sorted(set(inos))))
-        for values in self._ask(_BY_INODE, asks):
+        wanted = sorted(set(inos))
+        asks = (
+            (_BY_INODE, [{"ino": wanted[0]}])
+            if len(wanted) == 1
+            else (_BY_INODES, ({"inos": chunk} for chunk in _chunks(wanted)))
+        )
+        for values in self._ask(*asks):
             if (row := self._usable(values)) is None:
                 continue
             other = found.get(row.ino)
