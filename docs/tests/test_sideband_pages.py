@@ -300,7 +300,7 @@ def test_bound_on_a_look_up_is_the_one_of_the_code() -> None:
 
     assert f"| `connect_timeout_s + 3 * query_timeout_s` | {bound_s:g} s |" in SITE
     # By path, then by inode.
-    assert f"so a status is late by {2 * bound_s:g} s at most by default" in SITE
+    assert f"so a status is late by {bound_s:g} s at most by default" in SITE
 
 
 def said(package: Path) -> list[str]:

@@ -113,10 +113,14 @@ def read_the_head(self: ReadTrigger, file_id: int, path: str) -> None:
 
 
 def fetch_and_keep(
-    self: Sideband, connection: Connection, statement: Any, parameters: Any
+    self: Sideband,
+    connection: Connection,
+    statement: Any,
+    parameters: Any,
+    until_s: float,
 ) -> list[Any]:
     """Leave every tenth connection to nobody."""
-    rows = FETCH(self, connection, statement, parameters)
+    rows = FETCH(self, connection, statement, parameters, until_s)
     if next(_fetches) % 10 == 0:
         LOST.append(self._engine.connect())
     return rows

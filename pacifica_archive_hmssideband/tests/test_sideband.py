@@ -674,6 +674,18 @@ def test_group_28_a_server_that_was_frozen_is_asked_again(
     assert [FILE] == list(rows)
 
 
+def test_group_28_a_second_look_up_has_what_the_first_left_of_the_time(
+    database: Database, opened: Opens
+) -> None:
+    sideband = opened(database.url(), query_timeout_s=30.0)
+    sideband.check()
+    database.server.freeze()
+    begin = time.monotonic()
+    failure(lambda: sideband.rows([FILE], until_s=begin + 0.2))
+
+    assert time.monotonic() - begin < 15.0
+
+
 def test_group_28_who_finds_all_connections_busy_waits_no_longer_than_it_may(
     database: Database, opened: Opens
 ) -> None:

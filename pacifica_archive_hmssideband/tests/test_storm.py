@@ -235,8 +235,8 @@ def leaving_nothing(scene: Scene) -> Iterator[None]:
 
 
 def limit_s(sideband: Sideband) -> float:
-    """Return the seconds that a status may take: it may look up twice."""
-    return 2 * sideband.bound_s + SLACK_S
+    """Return the seconds that a status may take."""
+    return sideband.bound_s + SLACK_S
 
 
 @pytest.mark.usefixtures("_short_pauses")

@@ -183,6 +183,8 @@ class Residencies:
     ) -> tuple[list[Row | None], str]:
         """Return each file's row, by inode or by path, and why others have none."""
         rows: list[Row | None] = [None] * len(files)
+        # One limit for both look-ups: it is what a status may be late by.
+        until_s = time.monotonic() + self._sideband.bound_s
         try:
             numbers = {
                 at: found.st_ino
@@ -202,7 +204,7 @@ class Residencies:
                 if found.st_size and not _is_of(found, rows[at])
             }
             if paths:
-                by_path = self._sideband.rows(set(paths.values()))
+                by_path = self._sideband.rows(set(paths.values()), until_s=until_s)
                 for at, path in paths.items():
                     rows[at] = self._of(files[at][1], by_path.get(path)) or rows[at]
         except SidebandDown as exc:

@@ -274,17 +274,18 @@ class _Gate:
         self._tells_busy = _Seldom(clock)
 
     @contextlib.contextmanager
-    def asking(self, *, at_once: bool) -> Iterator[None]:
+    def asking(self, *, at_once: bool, until_s: float = math.inf) -> Iterator[None]:
         """
         Let the block ask, if it may; a SidebandDown that leaves it is an outage.
 
         Args:
             at_once: whether to ask even though an outage was seen a moment ago.
+            until_s: wait no longer than that, by ``time.monotonic``.
 
         Raises:
             SidebandDown: it may not.
         """
-        held = self._enter(at_once=at_once)
+        held = self._enter(at_once=at_once, until_s=until_s)
         answer: _Answer | SidebandDown = _Answer.INTERRUPTED
         try:
             yield
@@ -305,8 +306,8 @@ class _Gate:
     def closed(self) -> bool:
         return self._closed
 
-    def _enter(self, *, at_once: bool) -> _Pass:
-        limit = time.monotonic() + self._wait_s
+    def _enter(self, *, at_once: bool, until_s: float) -> _Pass:
+        limit = min(time.monotonic() + self._wait_s, until_s)
         with self._changed:
             while True:
                 if self._closed:
@@ -481,7 +482,9 @@ class Sideband:
         """
         return self._connect_s + 3 * self._query_s
 
-    def rows(self, paths: Collection[str]) -> dict[str, Row]:
+    def rows(
+        self, paths: Collection[str], *, until_s: float = math.inf
+    ) -> dict[str, Row]:
         """
         Return the rows of files, of those that have one.
 
@@ -490,6 +493,7 @@ class Sideband:
 
         Args:
             paths: from the mount point on, such as "/data/x/39/3039".
+            until_s: no longer than that, by ``time.monotonic``.
 
         Raises:
             SidebandDown
@@ -497,7 +501,7 @@ class Sideband:
         wanted = set(paths)
         found: dict[str, Row] = {}
         several: set[str] = set()
-        for directory, name, *values in self._ask(*_path_asks(wanted)):
+        for directory, name, *values in self._ask(*_path_asks(wanted), until_s=until_s):
             above = _text(directory).removesuffix("/")
             path = f"{above}/{_text(name)}"
             if path not in wanted or (row := self._usable(values)) is None:
@@ -568,16 +572,17 @@ class Sideband:
         parameters: Iterable[Mapping[str, object]],
         *,
         at_once: bool = False,
+        until_s: float = math.inf,
     ) -> list[Any]:
         """Return the rows of a statement, executed with each of the parameters."""
         if os.getpid() != self._pid:
             raise RuntimeError("the sideband was opened in another process")
-        with self._gate.asking(at_once=at_once):
+        with self._gate.asking(at_once=at_once, until_s=until_s):
             try:
                 limit_s = self._connect_s + self._query_s
-                self._deadline.end = time.monotonic() + limit_s
+                self._deadline.end = min(time.monotonic() + limit_s, until_s)
                 with self._engine.connect() as connection:
-                    return self._fetch(connection, statement, parameters)
+                    return self._fetch(connection, statement, parameters, until_s)
             # A driver meets a server of another kind with whatever it likes, such
             # as struct.error; and a database is never why a file is not served.
             except Exception as exc:
@@ -588,12 +593,13 @@ class Sideband:
         connection: Connection,
         statement: Select[Any],
         parameters: Iterable[Mapping[str, object]],
+        until_s: float,
     ) -> list[Any]:
         done = False
         try:
             rows: list[Any] = []
             for each in parameters:
-                self._deadline.end = time.monotonic() + self._query_s
+                self._deadline.end = min(time.monotonic() + self._query_s, until_s)
                 rows += connection.execute(statement, each).all()
             done = True
             return rows
