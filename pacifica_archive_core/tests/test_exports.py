@@ -9,6 +9,8 @@ import sys
 import pacifica_archive_core
 
 EXPORTED = [
+    "ALGORITHMS",
+    "DEFAULT_ALGORITHM",
     "MAX_FILE_ID",
     "AccessDenied",
     "AmbiguousBackend",
@@ -29,6 +31,7 @@ EXPORTED = [
     "FileExists",
     "FileOffline",
     "FileStatus",
+    "Hashes",
     "IncompleteWrite",
     "InvalidFileId",
     "Media",
@@ -41,6 +44,7 @@ EXPORTED = [
     "StorageLevel",
     "SupportsAdopt",
     "SupportsLocalPath",
+    "SupportsRecord",
     "UnknownBackend",
     "backend_names",
     "copy",

@@ -6,7 +6,12 @@ Backends are distributions of their own; see ``backend_names``.
 
 from __future__ import annotations
 
-from pacifica_archive_core.archive import Archive, SupportsAdopt, SupportsLocalPath
+from pacifica_archive_core.archive import (
+    Archive,
+    SupportsAdopt,
+    SupportsLocalPath,
+    SupportsRecord,
+)
 from pacifica_archive_core.backends import (
     ArchiveSpec,
     backend_names,
@@ -14,6 +19,7 @@ from pacifica_archive_core.backends import (
     open_archive,
 )
 from pacifica_archive_core.copying import copy
+from pacifica_archive_core.digests import ALGORITHMS, DEFAULT_ALGORITHM, Hashes
 from pacifica_archive_core.errors import (
     AccessDenied,
     AmbiguousBackend,
@@ -43,6 +49,8 @@ from pacifica_archive_core.options import find_config, load_options, option, to_
 from pacifica_archive_core.status import FileStatus, Media, Residency, StorageLevel
 
 __all__ = [
+    "ALGORITHMS",
+    "DEFAULT_ALGORITHM",
     "MAX_FILE_ID",
     "AccessDenied",
     "AmbiguousBackend",
@@ -63,6 +71,7 @@ __all__ = [
     "FileExists",
     "FileOffline",
     "FileStatus",
+    "Hashes",
     "IncompleteWrite",
     "InvalidFileId",
     "Media",
@@ -75,6 +84,7 @@ __all__ = [
     "StorageLevel",
     "SupportsAdopt",
     "SupportsLocalPath",
+    "SupportsRecord",
     "UnknownBackend",
     "backend_names",
     "copy",

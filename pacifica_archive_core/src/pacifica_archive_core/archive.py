@@ -18,6 +18,7 @@ from pacifica_archive_core.errors import (
     AccessDenied,
     ArchiveError,
     FileError,
+    NoSuchFile,
     NotSupported,
 )
 from pacifica_archive_core.ids import checked_file_id
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from pacifica_archive_core.files import ArchiveReader, ArchiveWriter
     from pacifica_archive_core.status import FileStatus
 
-__all__ = ["Archive", "SupportsAdopt", "SupportsLocalPath"]
+__all__ = ["Archive", "SupportsAdopt", "SupportsLocalPath", "SupportsRecord"]
 
 
 class Archive(ABC):
@@ -196,6 +197,22 @@ class Archive(ABC):
         self.status(file_id)
         return {}
 
+    @final
+    def digests_of(self, status: FileStatus) -> Mapping[str, bytes]:
+        """
+        Return the digests kept with this very version: algorithm to value.
+
+        Empty if none are kept, or if another version is there by now.
+        """
+        try:
+            found = self.digests(status.file_id)
+            # Again, as ``digests`` does not say of which version they are.
+            if found and self.status(status.file_id).version == status.version:
+                return found
+        except NoSuchFile:
+            pass  # Deleted meanwhile: nothing is kept with that version any more.
+        return {}
+
     def status_many(
         self, file_ids: Iterable[int]
     ) -> Iterator[tuple[int, FileStatus | ArchiveError]]:
@@ -312,4 +329,30 @@ class SupportsLocalPath(Protocol):
 
         Raises:
             NoSuchFile: no file is stored under this id.
+        """
+
+
+@runtime_checkable
+class SupportsRecord(Protocol):
+    """A store that can keep digests with a file that is stored already."""
+
+    def record_digests(
+        self, file_id: int, digests: Mapping[str, bytes], *, version: str
+    ) -> bool:
+        """
+        Keep digests with the version they were made of; those kept stay.
+
+        The status's ``version`` may change by it, once, while the bytes stay.
+
+        Args:
+            file_id: the id.
+            digests: algorithm to value.
+            version: of the status that the bytes were read with.
+
+        Returns:
+            Whether they are kept; False: another version is there by now.
+
+        Raises:
+            NoSuchFile: no file is stored under this id.
+            NotSupported: this store cannot keep them after all.
         """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Self, final
 from pacifica_archive_core.errors import FileDamaged, IncompleteWrite
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
     from typing_extensions import Buffer
@@ -74,6 +75,19 @@ class ArchiveReader(io.RawIOBase):
             count = self._readinto_at(view, position)
         del buffer[count:]
         return bytes(buffer)
+
+    def digests(self) -> Mapping[str, bytes]:
+        """
+        Return the digests kept with the version that is open; empty if none.
+
+        Empty too where another version is there by now, and the store can only
+        be asked for that one's.
+
+        Raises:
+            ArchiveUnavailable, AccessDenied: the store failed.
+        """
+        self._wanted(0)
+        return self._archive.digests_of(self.status)
 
     @final
     def readinto(self, buffer: Buffer, /) -> int:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import attrs
 import click
 
 from pacifica_archive_core.archive import SupportsAdopt
@@ -14,11 +13,11 @@ from pacifica_archive_core.cli.parameters import file_ids, pairs_argument
 from pacifica_archive_core.cli.progress import file_progress
 from pacifica_archive_core.cli.selection import archive_options, opened
 from pacifica_archive_core.errors import NotSupported
-from pacifica_archive_core.status import FileStatus, Residency
+from pacifica_archive_core.records import record_of
+from pacifica_archive_core.status import FileStatus
 
 if TYPE_CHECKING:
     from pacifica_archive_core.backends import ArchiveSpec
-    from pacifica_archive_core.errors import ArchiveError
 
 __all__ = ["adopt", "delete", "stage", "status"]
 
@@ -44,7 +43,7 @@ def status(*, spec: ArchiveSpec, ids: tuple[int, ...], as_json: bool) -> None:
             )
         for file_id, answer in archive.status_many(ids):
             if as_json:
-                click.echo(json.dumps(_fields(file_id, answer)))
+                click.echo(json.dumps(record_of(file_id, answer)))
             if isinstance(answer, FileStatus):
                 if not as_json:
                     click.echo(_status_row(width, answer))
@@ -101,23 +100,6 @@ def delete(*, spec: ArchiveSpec, ids: tuple[int, ...]) -> None:
         for file_id in files:
             with failures.one():
                 archive.delete(file_id)
-
-
-def _fields(file_id: int, answer: FileStatus | ArchiveError) -> dict[str, Any]:
-    """Return every field and property of a status as JSON can hold it."""
-    if not isinstance(answer, FileStatus):
-        error = type(answer).__name__
-        return {"file_id": file_id, "error": error, "message": str(answer)}
-    return {
-        **attrs.asdict(
-            answer,
-            value_serializer=lambda _object, _field, value: (
-                value.value if isinstance(value, Residency) else value
-            ),
-        ),
-        "media": answer.media,
-        "online": answer.online,
-    }
 
 
 def _status_row(width: int, found: FileStatus) -> str:
