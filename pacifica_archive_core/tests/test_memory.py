@@ -229,6 +229,25 @@ def test_purges_and_recalls_may_come_from_other_threads(
     assert b"bytes" == found
 
 
+# --- digests
+
+
+def test_digests_are_recorded_beside_those_kept(archive: MemoryArchive) -> None:
+    store(archive, 1, b"bytes", digests={"md5": bytes(16)})
+    version = archive.status(1).version
+    archive.record_digests(1, {"md5": b"1" * 16, "adler": bytes(4)}, version=version)
+
+    assert {"md5": bytes(16), "adler": bytes(4)} == archive.digests(1)
+
+
+def test_a_record_changes_no_version(archive: MemoryArchive) -> None:
+    store(archive, 1, b"bytes")
+    version = archive.status(1).version
+    archive.record_digests(1, {"adler": bytes(4)}, version=version)
+
+    assert version == archive.status(1).version
+
+
 # --- what a backend without tape inherits
 
 

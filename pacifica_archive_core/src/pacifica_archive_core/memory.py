@@ -115,6 +115,20 @@ class MemoryArchive(Archive):
         with self._lock:
             return dict(self._get(file_id).digests)
 
+    def record_digests(
+        self, file_id: int, digests: Mapping[str, bytes], *, version: str
+    ) -> bool:
+        """Keep digests with the version they were made of; those kept stay."""
+        file_id = self._ready(file_id)
+        with self._lock:
+            file = self._get(file_id)
+            if file.version != version:
+                return False
+            self._files[file_id] = attrs.evolve(
+                file, digests={**digests, **file.digests}
+            )
+            return True
+
     def purge(self, file_id: int) -> None:
         """Leave the file on the pretended tape only; an empty one stays."""
         file_id = self._ready(file_id)
