@@ -29,12 +29,13 @@ from pacifica_archive_core import (
     SupportsAdopt,
     copy,
 )
+from pacifica_archive_core.records import record_of
 from pacifica_archive_http import conditional, wire_v1
 from pacifica_archive_http.access_log import EXCHANGE, AccessLog, Exchange
+from pacifica_archive_http.bulk import JsonLinesOf
 from pacifica_archive_http.digests import ALGORITHMS, Claim, find_claims
 from pacifica_archive_http.status_table import (
     BadRequest,
-    ContentTooLarge,
     LengthRequired,
     PreconditionFailed,
     RequestError,
@@ -42,7 +43,14 @@ from pacifica_archive_http.status_table import (
     UnsupportedCoding,
     find_problem,
 )
-from pacifica_archive_http.transfer import Blocks, Body, Slots, WholeFile, read_exactly
+from pacifica_archive_http.transfer import (
+    Blocks,
+    Body,
+    Slots,
+    WholeFile,
+    read_document,
+    read_exactly,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,6 +64,9 @@ __all__ = ["make_app"]
 _PIECE = 1 << 16
 #: More bytes than any ``{"path": ...}`` needs.
 _MAX_JSON = 1 << 16
+#: Nanoseconds are numbers of 64 bits in every store.
+_MAX_MTIME_NS = 2**63 - 1
+_MTIME_NS = re.compile(r"-?[0-9]{1,19}")
 _FILE_ID = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
@@ -84,12 +95,14 @@ def make_app(
         "archive": (lambda: archive)
         if isinstance(archive, Archive)
         else _Lazy(archive),
-        "write_once": write_once,
         "slots": Slots(max_transfers),
     }
+    files = {**shared, "write_once": write_once}
     app.add_route("/", _Welcome())
-    app.add_route("/{file_id}", _PacificaFiles(**shared))
-    app.add_route("/files/{file_id}", _StandardFiles(**shared))
+    app.add_route("/{file_id}", _PacificaFiles(**files))
+    app.add_route("/files/{file_id}", _StandardFiles(**files))
+    app.add_route("/files/status", JsonLinesOf(**shared, method="status_many"))
+    app.add_route("/files/stage", JsonLinesOf(**shared, method="stage_many"))
     return AccessLog(app, access_log)
 
 
@@ -247,7 +260,7 @@ class _Files:
         finally:
             if resp.stream is None:
                 reader.close()
-        resp.set_headers(_describe(status, count))
+        resp.set_headers(_describe(env, status, count))
         if part is not None:
             resp.status = 206
             resp.set_header(
@@ -286,8 +299,7 @@ class _Files:
             raise UnsupportedCoding(
                 "bytes are kept as they come, and a Content-Encoding is not kept"
             )
-        modified = env.get("HTTP_LAST_MODIFIED")
-        mtime_ns = None if modified is None else wire_v1.parse_last_modified(modified)
+        mtime_ns = _parse_mtime(env)
         claims = find_claims(env)
         _check_provable(body, claims)
         archive = self.archive()
@@ -343,7 +355,7 @@ class _StandardFiles(_Files):
     def on_head(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         status = self._find(req, resp, file_id)
         if status is not None:
-            resp.set_headers(_describe(status, status.size))
+            resp.set_headers(_describe(req.env, status, status.size))
 
 
 def _parse_id(text: str, exchange: Exchange) -> int:
@@ -354,15 +366,22 @@ def _parse_id(text: str, exchange: Exchange) -> int:
     return exchange.file_id
 
 
-def _describe(status: FileStatus, count: int) -> tuple[tuple[str, str], ...]:
-    return (
+def _describe(
+    env: WSGIEnvironment, status: FileStatus, count: int
+) -> list[tuple[str, str]]:
+    fields = [
         ("Content-Type", "application/octet-stream"),
         ("Content-Length", str(count)),
         ("Accept-Ranges", "bytes"),
         ("Last-Modified", conditional.last_modified(status)),
         ("ETag", conditional.etag(status)),
         _known_by(status),
-    )
+    ]
+    if env.get("HTTP_X_PACIFICA_WANT") == "status":
+        # Of the very version that the answer is of, for our own client.
+        record = record_of(status.file_id, status)
+        fields.append(("X-Pacifica-Status", json.dumps(record)))
+    return fields
 
 
 def _known_by(status: FileStatus) -> tuple[str, str]:
@@ -395,6 +414,19 @@ def _check_conditions(env: WSGIEnvironment, archive: Archive, file_id: int) -> N
     conditional.is_current(env, status, reading=False)
 
 
+def _parse_mtime(env: WSGIEnvironment) -> int | None:
+    """Return the time that an upload has: to the nanosecond, if it says so."""
+    exact = env.get("HTTP_X_PACIFICA_MTIME_NS")
+    if exact is not None:
+        if not _MTIME_NS.fullmatch(exact) or abs(int(exact)) > _MAX_MTIME_NS:
+            raise BadRequest(
+                "X-Pacifica-Mtime-Ns is nanoseconds since 1970, in 64 bits"
+            )
+        return int(exact)
+    modified = env.get("HTTP_LAST_MODIFIED")
+    return None if modified is None else wire_v1.parse_last_modified(modified)
+
+
 def _check_provable(body: Body, claims: list[Claim]) -> None:
     """Refuse an upload whose end could not be told from a broken connection."""
     if body.size is not None:
@@ -419,20 +451,8 @@ def _has_descriptor(reader: ArchiveReader) -> bool:
 
 def _read_json(body: Body) -> object:
     """Read a short JSON document."""
-    if body.size is None and not body.is_delimited:
-        raise LengthRequired("add a Content-Length: this server takes no other body")
-    if (body.size or 0) > _MAX_JSON:
-        raise ContentTooLarge(f"the document is longer than {_MAX_JSON} bytes")
-    data = bytearray()
-    wanted = _MAX_JSON + 1 if body.size is None else body.size
-    while len(data) < wanted and (block := body.read(wanted - len(data))):
-        data += block
-    if len(data) > _MAX_JSON:
-        raise ContentTooLarge(f"the document is longer than {_MAX_JSON} bytes")
-    if body.size not in (None, len(data)):
-        raise BadRequest("the connection broke within the body")
     try:
-        return json.loads(data)
+        return json.loads(read_document(body, _MAX_JSON))
     except (ValueError, RecursionError) as exc:
         raise BadRequest("the body is no JSON document") from exc
 

@@ -7,7 +7,12 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from pacifica_archive_http.status_table import BadRequest, TransfersBusy
+from pacifica_archive_http.status_table import (
+    BadRequest,
+    ContentTooLarge,
+    LengthRequired,
+    TransfersBusy,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
     from pacifica_archive_core import ArchiveReader
     from pacifica_archive_http.access_log import Exchange
 
-__all__ = ["Blocks", "Body", "Slots", "WholeFile", "read_exactly"]
+__all__ = ["Blocks", "Body", "Slots", "WholeFile", "read_document", "read_exactly"]
 
 #: The longest file that any file system has.
 _MAX_SIZE = 2**63 - 1
@@ -124,6 +129,28 @@ def _length(env: Mapping[str, Any]) -> int | None:
     if not (text.isascii() and text.isdigit() and int(text[:20]) <= _MAX_SIZE):
         raise BadRequest(f"Content-Length is a number of bytes, at most {_MAX_SIZE}")
     return int(text)
+
+
+def read_document(body: Body, limit: int) -> bytes:
+    """
+    Read a whole body that is a document and no file.
+
+    Raises:
+        ContentTooLarge: it has more than ``limit`` bytes.
+        LengthRequired: its end could not be told.
+        BadRequest: the connection broke within it.
+    """
+    if body.size is None and not body.is_delimited:
+        raise LengthRequired("add a Content-Length: this server takes no other body")
+    data = bytearray()
+    wanted = limit + 1 if body.size is None else body.size
+    while len(data) < wanted <= limit + 1 and (block := body.read(wanted - len(data))):
+        data += block
+    if max(len(data), body.size or 0) > limit:
+        raise ContentTooLarge(f"the document is longer than {limit} bytes")
+    if body.size not in (None, len(data)):
+        raise BadRequest("the connection broke within the body")
+    return bytes(data)
 
 
 def read_exactly(reader: ArchiveReader, count: int) -> bytes:
