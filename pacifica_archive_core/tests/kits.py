@@ -70,6 +70,7 @@ class TinyKit(ArchiveContract):
     archive_class: ClassVar[type[TinyArchive]] = TinyArchive
     persistent = True
     sparse = True
+    keeps_digests = True
     can_be_unreachable = True
 
     @pytest.fixture

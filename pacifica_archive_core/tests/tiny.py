@@ -6,12 +6,14 @@ backend. Honest but slow: every question takes the one lock of the store.
 
 ``names/<id>`` is a symbolic link to ``data/<random>``, the bytes of a version; its
 name is the version. What no link names, and no writer holds locked, is dead.
+``notes/<inode>`` has the digests of a file, and the size and mtime it had with them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import stat
 import time
@@ -37,7 +39,7 @@ from pacifica_archive_core import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 
 @attrs.frozen
@@ -52,10 +54,10 @@ class TinyArchive(Archive):
 
     def __init__(self, options: TinyOptions) -> None:
         super().__init__(options)
-        self.names, self.data, self.inbox = (
-            options.prefix / name for name in ("names", "data", "inbox")
+        self.names, self.data, self.inbox, self.notes = (
+            options.prefix / name for name in ("names", "data", "inbox", "notes")
         )
-        for folder in (self.names, self.data, self.inbox):
+        for folder in (self.names, self.data, self.inbox, self.notes):
             folder.mkdir(parents=True, exist_ok=True)
         with self.locked():
             self.sweep()
@@ -81,8 +83,34 @@ class TinyArchive(Archive):
                 fd = os.open(path, os.O_RDONLY)
                 with contextlib.suppress(BlockingIOError):  # its writer lives
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    path.unlink()
+                    self.remove(path)
                 os.close(fd)
+
+    def remove(self, path: Path) -> None:
+        """Remove a version; call it with the lock held."""
+        self.note(path.stat()).unlink(missing_ok=True)
+        path.unlink()
+
+    def note(self, found: os.stat_result) -> Path:
+        return self.notes / str(found.st_ino)
+
+    def keep(self, path: Path, digests: Mapping[str, bytes]) -> None:
+        """Note the digests of a version; call it with the lock held."""
+        found = path.stat()
+        values = {name: value.hex() for name, value in digests.items()}
+        text = json.dumps([found.st_size, found.st_mtime_ns, values])
+        self.note(found).write_text(text, "utf-8")
+
+    def kept(self, path: Path) -> dict[str, bytes]:
+        """Return the digests of a version; call it with the lock held."""
+        found = path.stat()
+        try:
+            size, mtime_ns, values = json.loads(self.note(found).read_text("utf-8"))
+        except FileNotFoundError:
+            return {}
+        if (size, mtime_ns) != (found.st_size, found.st_mtime_ns):
+            return {}
+        return {name: bytes.fromhex(value) for name, value in values.items()}
 
     def current(self, file_id: int) -> Path:
         """Return the path of the present version; call it with the lock held."""
@@ -104,7 +132,7 @@ class TinyArchive(Archive):
             new.symlink_to(f"../data/{path.name}")
             new.replace(link)
             if old:
-                old.unlink()
+                self.remove(old)
 
     def status_of(self, file_id: int, path: Path) -> FileStatus:
         found = path.stat()
@@ -148,7 +176,23 @@ class TinyArchive(Archive):
         with self.locked():
             path = self.current(file_id)
             (self.names / str(file_id)).unlink()
-            path.unlink()
+            self.remove(path)
+
+    def digests(self, file_id: int) -> Mapping[str, bytes]:
+        file_id = self._ready(file_id)
+        with self.locked():
+            return self.kept(self.current(file_id))
+
+    def record_digests(
+        self, file_id: int, digests: Mapping[str, bytes], *, version: str
+    ) -> bool:
+        file_id = self._ready(file_id)
+        with self.locked():
+            path = self.current(file_id)
+            if path.name != version:
+                return False
+            self.keep(path, {**digests, **self.kept(path)})
+            return True
 
     def check(self) -> None:
         self.ensure_open()
@@ -218,9 +262,13 @@ class TinyWriter(ArchiveWriter):
         mtime_ns = time.time_ns() if self.mtime_ns is None else self.mtime_ns
         os.utime(self.fd, ns=(mtime_ns, mtime_ns))
         os.fsync(self.fd)
+        if self.digests:
+            with self.store.locked():
+                self.store.keep(self.path, self.digests)
         self.store.switch(self.file_id, self.path, overwrite=self.overwrite)
         os.close(self.fd)
 
     def _discard(self) -> None:
         os.close(self.fd)
-        self.path.unlink()
+        with self.store.locked():
+            self.store.remove(self.path)

@@ -18,6 +18,7 @@ pytest.register_assert_rewrite(
             "adoption",
             "child",
             "closing",
+            "digests",
             "identity",
             "model",
             "processes",

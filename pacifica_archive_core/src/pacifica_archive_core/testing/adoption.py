@@ -19,6 +19,7 @@ from pacifica_archive_core.testing.base import (
     fetch,
     refusal,
     store,
+    true_digests,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class AdoptionContract(Declarations):
         self, archive: Archive, tmp_path: Path
     ) -> None:
         adopter, source = self.source(archive, SourceKind.FILE, tmp_path)
-        store(archive, FILE_ID, NEW, digests={"md5": bytes(16)})
+        store(archive, FILE_ID, NEW, digests=true_digests(NEW, ["md5"]))
         before = archive.status(FILE_ID).version
         adopter.adopt(FILE_ID, source, overwrite=True)
 

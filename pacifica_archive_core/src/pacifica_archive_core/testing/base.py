@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 import pytest
 
-from pacifica_archive_core.archive import SupportsAdopt, SupportsLocalPath
+from pacifica_archive_core.archive import (
+    SupportsAdopt,
+    SupportsLocalPath,
+    SupportsRecord,
+)
+from pacifica_archive_core.digests import Hashes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from pacifica_archive_core.archive import Archive
@@ -31,6 +36,7 @@ __all__ = [
     "lasting",
     "refusal",
     "store",
+    "true_digests",
 ]
 
 FILE_ID = 12345
@@ -76,6 +82,9 @@ class Declarations:
     mtime_resolution_ns: ClassVar[int] = 1
     #: ``digests`` returns what was set on the writer.
     keeps_digests: ClassVar[bool] = False
+    #: Algorithms of the digests that the store adds to those of a writer, if it
+    #: keeps any; not to those of a file that it adopts.
+    computes_digests: ClassVar[frozenset[str]] = frozenset()
     #: There is tape, or a pretence; then give ``make_offline``, ``finish_recalls``.
     has_tape: ClassVar[bool] = False
     #: The store can be filled up; then give ``filled``.
@@ -200,6 +209,33 @@ class Declarations:
             (folder / "second").hardlink_to(file)
         return str(file)
 
+    def make_digested_source(
+        self,
+        archive: Archive,
+        data: bytes,
+        digests: Mapping[str, bytes],
+        tmp_path: Path,
+    ) -> str | None:
+        """
+        Make a file to adopt that the store has kept digests with, return its path.
+
+        None: there is no such thing. By default it is the file of another id,
+        moved by its local path; for ``keeps_digests`` and ``adopt``.
+        """
+        del tmp_path
+        if not isinstance(archive, SupportsLocalPath):
+            return None
+        store(archive, FILE_ID + 1, data, mtime_ns=10**18, digests=digests)
+        source = self.sources(archive) / "digested"
+        archive.local_path(FILE_ID + 1).rename(source)
+        return str(source)
+
+    def change_source(self, archive: Archive, source: str, data: bytes) -> None:
+        """Write other bytes into a file that ``make_digested_source`` has made."""
+        del archive
+        Path(source).chmod(0o644)
+        Path(source).write_bytes(data)
+
     def source_exists(self, archive: Archive, source: str) -> bool:
         """Whether a path made by ``make_source`` is still there."""
         del archive
@@ -222,6 +258,19 @@ class Declarations:
             pytest.skip("lacks the ability SupportsLocalPath")
         return archive
 
+    def need_record(self, archive: Archive) -> SupportsRecord:
+        """Skip the test unless digests can be kept with a stored file."""
+        self.need("keeps_digests")
+        if not isinstance(archive, SupportsRecord):
+            pytest.skip("lacks the ability SupportsRecord")
+        return archive
+
+    def kept(self, data: bytes, names: Iterable[str] = ()) -> dict[str, bytes]:
+        """Return the digests of a file that was stored with those of ``names``."""
+        if not self.keeps_digests:
+            return {}
+        return true_digests(data, {*names, *self.computes_digests})
+
     def calls(self, archive: Archive) -> dict[str, Callable[[Any], object]]:
         """Return each method that takes an id and raises, as a call with the id."""
         calls: dict[str, Callable[[Any], object]] = {
@@ -234,6 +283,10 @@ class Declarations:
         }
         if isinstance(archive, SupportsLocalPath):
             calls["local_path"] = archive.local_path
+        if isinstance(archive, SupportsRecord):
+            calls["record_digests"] = lambda file_id: archive.record_digests(
+                file_id, {"md5": bytes(16)}, version="of-no-file"
+            )
         return calls
 
     def private_words(self, archive: Archive) -> set[str]:
@@ -256,6 +309,13 @@ def content(name: object, size: int) -> bytes:
     return hashlib.shake_128(repr(name).encode()).digest(size)
 
 
+def true_digests(data: bytes, names: Iterable[str]) -> dict[str, bytes]:
+    """Return the digests of bytes, by algorithm."""
+    with Hashes(names) as hashes:
+        hashes.update(data)
+        return hashes.digests()
+
+
 def store(
     archive: Archive,
     file_id: int,
@@ -263,7 +323,7 @@ def store(
     *,
     mtime_ns: int | None = None,
     overwrite: bool = True,
-    digests: dict[str, bytes] | None = None,
+    digests: Mapping[str, bytes] | None = None,
 ) -> None:
     """Store a file, in blocks."""
     with archive.create(

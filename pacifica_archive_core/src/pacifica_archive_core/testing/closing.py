@@ -76,8 +76,10 @@ class ClosingContract(Declarations):
     ) -> None:
         with opener() as archive:
             store(archive, FILE_ID, DATA)
+            status = archive.status(FILE_ID)
             calls = self.calls(archive)
         calls["check"] = lambda _: archive.check()
+        calls["digests_of"] = lambda _: archive.digests_of(status)
         calls["status_many"] = lambda file_id: list(archive.status_many([file_id]))
         calls["stage_many"] = lambda file_id: list(archive.stage_many([file_id]))
         found = {name: type(refusal(call, FILE_ID)) for name, call in calls.items()}
@@ -110,7 +112,7 @@ class ClosingContract(Declarations):
 
         assert (ValueError, True) == (type(found), self.source_exists(archive, source))
 
-    @pytest.mark.parametrize("call", ["read", "readall", "tell"])
+    @pytest.mark.parametrize("call", ["read", "readall", "tell", "digests"])
     def test_a_reader_of_a_closed_archive_refuses(
         self, opener: Callable[[], Archive], call: str
     ) -> None:

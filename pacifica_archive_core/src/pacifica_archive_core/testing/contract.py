@@ -5,6 +5,7 @@ from __future__ import annotations
 from pacifica_archive_core.testing.adoption import AdoptionContract
 from pacifica_archive_core.testing.base import SourceKind
 from pacifica_archive_core.testing.closing import ClosingContract
+from pacifica_archive_core.testing.digests import DigestsContract
 from pacifica_archive_core.testing.identity import IdentityContract
 from pacifica_archive_core.testing.model import ModelContract
 from pacifica_archive_core.testing.processes import ProcessesContract
@@ -22,6 +23,7 @@ class ArchiveContract(
     StoringContract,
     ReadingContract,
     VersionsContract,
+    DigestsContract,
     IdentityContract,
     StatusContract,
     TapeContract,

@@ -191,8 +191,10 @@ class ProcessesContract(Declarations):
     def test_a_forked_child_may_not_use_the_archive(self, archive: Archive) -> None:
         """Connections and locks are its parent's."""
         store(archive, FILE_ID, OLD)
+        status = archive.status(FILE_ID)
         calls = self.calls(archive)
         calls["check"] = lambda _: archive.check()
+        calls["digests_of"] = lambda _: archive.digests_of(status)
         calls["status_many"] = lambda file_id: list(archive.status_many([file_id]))
         calls["stage_many"] = lambda file_id: list(archive.stage_many([file_id]))
         found = in_forked_child(
@@ -209,10 +211,15 @@ class ProcessesContract(Declarations):
         store(archive, FILE_ID, OLD)
         with archive.open(FILE_ID) as reader:
             first = reader.read(10)
-            found = in_forked_child(lambda: type(refusal(reader.read, 10)).__name__)
+            found = in_forked_child(
+                lambda: [
+                    type(refusal(reader.read, 10)).__name__,
+                    type(refusal(reader.digests)).__name__,
+                ]
+            )
             rest = reader.readall()
 
-        assert ("RuntimeError", OLD) == (found, first + rest)
+        assert (["RuntimeError"] * 2, OLD) == (found, first + rest)
 
     def test_a_forked_child_may_not_use_a_writer(self, archive: Archive) -> None:
         with archive.create(FILE_ID) as writer:

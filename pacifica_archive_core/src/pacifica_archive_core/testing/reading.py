@@ -263,7 +263,7 @@ class ReadingContract(Declarations):
 
     # --- closing
 
-    @pytest.mark.parametrize("call", ["read", "readall", "tell", "readable"])
+    @pytest.mark.parametrize("call", ["read", "readall", "tell", "readable", "digests"])
     def test_a_closed_reader_refuses(self, archive: Archive, call: str) -> None:
         store(archive, FILE_ID, DATA)
         reader = archive.open(FILE_ID)

@@ -15,6 +15,7 @@ from pacifica_archive_core.testing.base import (
     fetch,
     refusal,
     store,
+    true_digests,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class TapeContract(Declarations):
     def store_offline(self, archive: Archive) -> None:
         """Store a file and leave it on tape only, or skip the test."""
         self.need("has_tape")
-        store(archive, FILE_ID, DATA, digests={"md5": bytes(16)})
+        store(archive, FILE_ID, DATA, digests=true_digests(DATA, ["md5"]))
         self.make_offline(archive, FILE_ID)
 
     def test_an_offline_file_is_not_opened(self, archive: Archive) -> None:
@@ -62,9 +63,35 @@ class TapeContract(Declarations):
 
     def test_an_offline_file_has_its_digests(self, archive: Archive) -> None:
         self.store_offline(archive)
-        expected = {"md5": bytes(16)} if self.keeps_digests else {}
 
-        assert expected == dict(archive.digests(FILE_ID))
+        assert self.kept(DATA, ["md5"]) == dict(archive.digests(FILE_ID))
+
+    def test_a_status_of_an_offline_file_has_its_digests(
+        self, archive: Archive
+    ) -> None:
+        self.store_offline(archive)
+        status = archive.status(FILE_ID)
+
+        assert self.kept(DATA, ["md5"]) == dict(archive.digests_of(status))
+
+    def test_digests_outlive_the_way_to_tape_and_back(self, archive: Archive) -> None:
+        self.store_offline(archive)
+        archive.stage(FILE_ID)
+        self.finish_recalls(archive)
+        with archive.open(FILE_ID) as reader:
+            found = dict(reader.digests())
+
+        expected = self.kept(DATA, ["md5"])
+        assert (expected, expected) == (found, dict(archive.digests(FILE_ID)))
+
+    def test_a_reader_with_recall_has_the_digests_of_its_file(
+        self, archive: Archive
+    ) -> None:
+        self.store_offline(archive)
+        with archive.open(FILE_ID, recall=True) as reader:
+            found = dict(reader.digests())
+
+        assert self.kept(DATA, ["md5"]) == found
 
     def test_the_version_stays_on_the_way_to_tape_and_back(
         self, archive: Archive
@@ -87,6 +114,7 @@ class TapeContract(Declarations):
         archive.status(FILE_ID)
         list(archive.status_many([FILE_ID]))
         archive.digests(FILE_ID)
+        archive.digests_of(archive.status(FILE_ID))
         refusal(archive.open, FILE_ID)
         archive.create(FILE_ID, overwrite=True).discard()
         archive.check()

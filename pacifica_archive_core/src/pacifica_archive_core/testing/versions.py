@@ -1,4 +1,4 @@
-"""What a version is: bytes, times and digests that stay together."""
+"""What a version is: bytes and times that stay together."""
 
 from __future__ import annotations
 
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 OLD = content("old", 5000)
 NEW = content("new", 6000)
-DIGESTS = {"sha-256": content("sha", 32), "md5": bytes(range(16))}
 SAME = 10**18
 
 
 class VersionsContract(Declarations):
-    """Replacing and deleting under readers, version strings, digests."""
+    """Replacing and deleting under readers, and version strings."""
 
     @pytest.mark.parametrize("new", [b"", b"short", NEW])
     def test_a_reader_keeps_its_version_when_it_is_replaced(
@@ -145,82 +144,3 @@ class VersionsContract(Declarations):
             found = fetch(archive, FILE_ID)
 
         assert OLD == found
-
-    # --- digests
-
-    def kept(self, digests: dict[str, bytes]) -> dict[str, bytes]:
-        """Return what ``digests`` is to return for those given: they, or none."""
-        return digests if self.keeps_digests else {}
-
-    def test_digests_are_kept(self, archive: Archive) -> None:
-        """Or none at all, by a store that does not keep them."""
-        store(archive, FILE_ID, OLD, digests=DIGESTS)
-
-        assert self.kept(DIGESTS) == dict(archive.digests(FILE_ID))
-
-    def test_digests_may_be_set_after_the_last_byte(self, archive: Archive) -> None:
-        """Only then are they known."""
-        with archive.create(FILE_ID) as writer:
-            writer.write(OLD)
-            writer.digests["md5"] = DIGESTS["md5"]
-
-        assert self.kept({"md5": DIGESTS["md5"]}) == dict(archive.digests(FILE_ID))
-
-    def test_a_file_without_digests_has_none(self, archive: Archive) -> None:
-        store(archive, FILE_ID, OLD)
-
-        assert {} == dict(archive.digests(FILE_ID))
-
-    def test_digests_do_not_outlive_their_version(self, archive: Archive) -> None:
-        store(archive, FILE_ID, OLD, digests=DIGESTS)
-        store(archive, FILE_ID, NEW)
-
-        assert {} == dict(archive.digests(FILE_ID))
-
-    def test_a_replacement_brings_only_its_own_digests(self, archive: Archive) -> None:
-        store(archive, FILE_ID, OLD, digests=DIGESTS)
-        store(archive, FILE_ID, NEW, digests={"md5": b"0" * 16})
-
-        assert self.kept({"md5": b"0" * 16}) == dict(archive.digests(FILE_ID))
-
-    def test_digests_do_not_outlive_a_delete(self, archive: Archive) -> None:
-        store(archive, FILE_ID, OLD, digests=DIGESTS)
-        archive.delete(FILE_ID)
-        store(archive, FILE_ID, OLD)
-
-        assert {} == dict(archive.digests(FILE_ID))
-
-    def test_digests_of_a_discarded_file_are_not_seen(self, archive: Archive) -> None:
-        store(archive, FILE_ID, OLD, digests=DIGESTS)
-        writer = archive.create(FILE_ID, overwrite=True)
-        writer.digests["md5"] = b"0" * 16
-        writer.write(NEW)
-        before = dict(archive.digests(FILE_ID))
-        writer.discard()
-
-        assert [self.kept(DIGESTS)] * 2 == [before, dict(archive.digests(FILE_ID))]
-
-    def test_digests_set_after_the_commit_are_not_kept(self, archive: Archive) -> None:
-        with archive.create(FILE_ID) as writer:
-            writer.write(OLD)
-        writer.digests["md5"] = DIGESTS["md5"]
-
-        assert {} == dict(archive.digests(FILE_ID))
-
-    def test_digests_returned_are_not_those_stored(self, archive: Archive) -> None:
-        """Who changes what was returned changes nothing in the archive."""
-        store(archive, FILE_ID, OLD, digests=DIGESTS)
-        returned = archive.digests(FILE_ID)
-        if isinstance(returned, dict):
-            returned["md5"] = b"changed"
-
-        assert self.kept(DIGESTS) == dict(archive.digests(FILE_ID))
-
-    def test_digests_outlive_the_archive(self, opener: Callable[[], Archive]) -> None:
-        self.need("persistent")
-        with opener() as archive:
-            store(archive, FILE_ID, OLD, digests=DIGESTS)
-        with opener() as archive:
-            found = dict(archive.digests(FILE_ID))
-
-        assert self.kept(DIGESTS) == found
