@@ -1,0 +1,266 @@
+"""Storing a remote file: held back until the commit, or sent as it comes."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import tempfile
+from abc import abstractmethod
+from typing import TYPE_CHECKING
+
+from pacifica_archive_core import (
+    ArchiveUnavailable,
+    ArchiveWriter,
+    CommitUnclear,
+    DigestMismatch,
+    NotSupported,
+)
+from pacifica_archive_core.digests import DEFAULT_ALGORITHM, Hashes
+from pacifica_archive_http.client.server import (
+    FAILURES,
+    Answer,
+    Lost,
+    Upload,
+    is_success,
+    refusal_of,
+    settled,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pacifica_archive_core import Archive
+    from pacifica_archive_http.client.server import Server
+
+__all__ = ["HeldWriter", "StreamingWriter"]
+
+#: Bytes that are held in memory; longer files are sent as they come, or spooled.
+HELD = 1 << 20
+#: Bytes behind a streamed file that its digests have.
+_TAIL = 4096
+#: Bytes per call to a socket, whose timeout is for the whole call.
+_PIECE = 1 << 20
+
+# RFC 8941 3.1.2: what can be a key of Repr-Digest.
+_KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")
+
+
+class _HttpWriter(ArchiveWriter):
+    """
+    What both kinds have in common: headers, digests, and the server's word.
+
+    The digest of what was written goes behind the bytes, and the server compares
+    it with that of what it received before it stores the file.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        server: Server,
+        file_id: int,
+        *,
+        size: int | None,
+        mtime_ns: int | None,
+        overwrite: bool,
+    ) -> None:
+        super().__init__(archive, file_id, size=size)
+        self._server = server
+        self._hashes = Hashes((DEFAULT_ALGORITHM,))
+        self._headers = {"Content-Type": "application/octet-stream"}
+        if mtime_ns is not None:
+            self._headers["X-Pacifica-Mtime-Ns"] = str(mtime_ns)
+        if not overwrite:
+            self._headers["If-None-Match"] = "*"
+
+    @abstractmethod
+    def _pass_on(self, block: memoryview) -> None:
+        """Take at most ``_PIECE`` bytes."""
+
+    def _write(self, data: memoryview) -> None:
+        try:
+            for start in range(0, len(data), _PIECE):
+                block = data[start : start + _PIECE]
+                self._hashes.update(block)
+                self._pass_on(block)
+        finally:
+            # The caller may change the bytes when this has returned.
+            self._hashes.settle()
+
+    def _digests(self) -> bytes:
+        """
+        Return the field value for all digests.
+
+        Raises:
+            DigestMismatch: the caller's is not that of what was written.
+            NotSupported: they cannot be sent.
+        """
+        computed = self._hashes.digests()
+        for name, digest in computed.items():
+            if self.digests.get(name, digest) != digest:
+                raise DigestMismatch(self.file_id)
+        digests = {**self.digests, **computed}
+        if any(not _KEY.fullmatch(name) for name in digests):
+            raise NotSupported(
+                f"file {self.file_id}: the name of a digest is of small letters,"
+                " digits and _.*- here"
+            )
+        field = ", ".join(
+            f"{name}=:{base64.b64encode(digest).decode()}:"
+            for name, digest in digests.items()
+        )
+        if len(field) > _TAIL:
+            raise NotSupported(
+                f"file {self.file_id}: its digests are more than {_TAIL} bytes"
+            )
+        return field.encode()
+
+    def _framing(self, size: int, tail: int) -> dict[str, str]:
+        return {
+            **self._headers,
+            "Content-Length": str(size + tail),
+            "X-Pacifica-Digest-Tail": str(tail),
+        }
+
+    def _compare(self, data: bytes) -> None:
+        """Raise unless the server says that it stored as many bytes as were sent."""
+        try:
+            stored = int(json.loads(data)["total_bytes"])
+        except (KeyError, TypeError, ValueError, RecursionError) as exc:
+            raise CommitUnclear(self.file_id) from exc
+        if stored != self.written:
+            raise CommitUnclear(
+                self.file_id,
+                f"{stored} bytes are stored where {self.written} were sent",
+            )
+
+
+class HeldWriter(_HttpWriter):
+    """
+    A file that is short, or whose size is not known: sent at the commit.
+
+    Beyond ``HELD`` bytes it is kept in a temporary file of this host.
+    """
+
+    def __init__(
+        self,
+        archive: Archive,
+        server: Server,
+        file_id: int,
+        *,
+        size: int | None,
+        mtime_ns: int | None,
+        overwrite: bool,
+    ) -> None:
+        super().__init__(
+            archive, server, file_id, size=size, mtime_ns=mtime_ns, overwrite=overwrite
+        )
+        # Not buffered: a forked child would write its copy of the buffer too.
+        self._spool = tempfile.SpooledTemporaryFile(HELD, buffering=0)  # noqa: SIM115 (until discarded)
+
+    def _pass_on(self, block: memoryview) -> None:
+        try:
+            while block:
+                block = block[self._spool.write(block) :]
+        except OSError as exc:
+            raise ArchiveUnavailable(
+                f"file {self.file_id}: no temporary file can hold it here:"
+                f" {os.strerror(exc.errno or 0)}"
+            ) from exc
+
+    def _commit(self) -> None:
+        tail = self._digests()
+        data = self._server.change(
+            "PUT",
+            self.file_id,
+            upload=Upload(self._blocks(tail)),
+            headers=self._framing(self.written, len(tail)),
+        )
+        self._compare(data)
+        self._discard()
+
+    def _blocks(self, tail: bytes) -> Iterator[bytes]:
+        self._spool.seek(0)
+        while block := self._spool.read(_PIECE):
+            yield block
+        yield tail
+
+    def _discard(self) -> None:
+        self._hashes.close()
+        self._spool.close()
+
+
+class StreamingWriter(_HttpWriter):
+    """A longer file of known size: on a connection of its own."""
+
+    def __init__(
+        self,
+        archive: Archive,
+        server: Server,
+        file_id: int,
+        *,
+        size: int,
+        mtime_ns: int | None,
+        overwrite: bool,
+    ) -> None:
+        super().__init__(
+            archive, server, file_id, size=size, mtime_ns=mtime_ns, overwrite=overwrite
+        )
+        self._connection = server.connect()
+        try:
+            self._connection.request(
+                "PUT",
+                server.target(f"/files/{file_id}"),
+                headers=self._framing(size, _TAIL),
+                preload_content=False,
+                decode_content=False,
+            )
+        except BaseException as exc:
+            server.drop(self._connection)
+            if isinstance(exc, FAILURES):
+                raise ArchiveUnavailable("the connection to the archive broke") from exc
+            raise
+
+    def _pass_on(self, block: memoryview | bytes) -> None:
+        try:
+            self._connection.send(block)
+        except OSError as exc:
+            self._archive.ensure_open()
+            self._raise_refusal(exc)
+
+    def _raise_refusal(self, cause: OSError) -> None:
+        """Tell why the server takes no more: perhaps it has said so."""
+        lost = ArchiveUnavailable(
+            "the connection to the archive broke before all was sent: nothing is stored"
+        )
+        if isinstance(cause, TimeoutError):
+            raise lost from cause
+        try:
+            with Answer(self._connection.getresponse()) as answer:
+                data = answer.read_all()
+        except (*FAILURES, Lost) as exc:
+            raise lost from exc
+        if is_success(answer):
+            raise lost from cause
+        refusal = refusal_of(answer, data, self.file_id)
+        if isinstance(refusal, Lost):
+            raise ArchiveUnavailable(str(refusal)) from cause
+        raise refusal from cause
+
+    def _commit(self) -> None:
+        self._pass_on(self._digests().ljust(_TAIL))
+        try:
+            answer = Answer(self._connection.getresponse())
+        except FAILURES as exc:
+            raise CommitUnclear(self.file_id) from exc
+        with answer:
+            data = settled(answer, self.file_id)
+        self._compare(data)
+        self._discard()
+
+    def _discard(self) -> None:
+        # The last byte is the digests', so the server has no whole body before.
+        with contextlib.closing(self._hashes):
+            self._server.drop(self._connection)
