@@ -136,6 +136,14 @@ def test_an_error_is_answered_by_its_row(error: type[Exception]) -> None:
     )
 
 
+@pytest.mark.parametrize("error", list(PROBLEMS))
+def test_an_error_is_named_where_there_is_no_body(error: type[Exception]) -> None:
+    with _Failing(_make(error)) as archive:
+        answer = ByCall(make_app(archive))("HEAD", "/files/5")
+
+    assert PROBLEMS[error].name == answer.headers["x-pacifica-problem"]
+
+
 @pytest.mark.parametrize(
     "exc",
     [
@@ -197,6 +205,8 @@ _HEADERS = st.dictionaries(
             "If-Unmodified-Since", "Last-Modified", "Content-Length", "Digest",
             "Content-MD5", "Repr-Digest", "Content-Encoding", "Content-Range",
             "Transfer-Encoding", "Expect", "X-Request-Id", "Content-Type",
+            "Content-Digest", "Want-Digest", "Want-Repr-Digest",
+            "X-Pacifica-Digest-Tail",
         ]
     ),
     st.text(st.characters(codec="latin-1"), max_size=40)

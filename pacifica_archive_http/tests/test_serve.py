@@ -132,6 +132,32 @@ def test_the_seeds_command_line_is_understood(tmp_path: Path) -> None:
         assert 201 == OverHttp(server.address)("PUT", "/5", b"bytes").status
 
 
+def test_the_digests_asked_for_are_computed() -> None:
+    with running_server("-t", "memory", "--digests", "md5") as server:
+        ask = OverHttp(server.address)
+        ask("PUT", "/5", b"hello")
+
+        assert (
+            "md5=:XUFAKrxLKna5cZ2REBfFkg==:"
+            == (ask("HEAD", "/files/5").headers["repr-digest"])
+        )
+
+
+def test_no_digest_needs_be_computed() -> None:
+    with running_server("-t", "memory", "--digests", "none") as server:
+        ask = OverHttp(server.address)
+        ask("PUT", "/5", b"hello")
+
+        assert "repr-digest" not in ask("HEAD", "/files/5").headers
+
+
+def test_a_digest_that_cannot_be_computed_is_refused() -> None:
+    done = _run("-t", "memory", "-p", "0", "--digests", "sha-256,sha-1")
+
+    assert 2 == done.returncode
+    assert "'sha-1': allowed are sha-512, sha-256, md5, adler, none" in done.stderr
+
+
 def test_without_a_file_the_log_is_stderr_and_nothing_else(tmp_path: Path) -> None:
     with (tmp_path / "stderr").open("wb") as stderr:
         with running_server("-t", "memory", log=stderr) as server:

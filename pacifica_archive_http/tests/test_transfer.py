@@ -239,7 +239,9 @@ def test_an_error_has_no_field_of_the_file() -> None:
         call("PUT", "/5", LONG)
         answer = call("GET", "/5", headers={"Range": "bytes=5-"})
 
-    assert {"content-type", "content-length", "x-request-id"} == set(answer.headers)
+    assert {
+        *("content-type", "content-length", "x-request-id", "x-pacifica-problem")
+    } == set(answer.headers)
 
 
 def test_a_file_that_fails_on_the_way_breaks_the_answer() -> None:

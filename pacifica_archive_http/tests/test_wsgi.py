@@ -47,6 +47,25 @@ def test_the_archive_is_the_one_of_the_environment(
     assert b"bytes" == (tmp_path / "5").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("md5", "md5=:XUFAKrxLKna5cZ2REBfFkg==:"),
+        ("none", None),
+        ("", "sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:"),
+    ],
+)
+def test_the_digests_are_read_from_the_environment(
+    value: str, told: str | None
+) -> None:
+    call = ByCall(
+        make_application({**MEMORY, "PACIFICA_ARCHIVE_SERVER_DIGESTS": value})
+    )
+    call("PUT", "/5", b"hello")
+
+    assert told == call("HEAD", "/files/5").headers.get("repr-digest")
+
+
 def test_write_once_is_read_from_the_environment() -> None:
     call = ByCall(
         make_application({**MEMORY, "PACIFICA_ARCHIVE_SERVER_WRITE_ONCE": "yes"})
@@ -92,6 +111,7 @@ def test_the_log_is_where_the_environment_says(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("DIGESTS", "sha-1"),
         ("WRITE_ONCE", "perhaps"),
         ("MAX_TRANSFERS", "0"),
         ("MAX_TRANSFERS", "-1"),

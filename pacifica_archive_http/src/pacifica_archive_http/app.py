@@ -7,22 +7,28 @@ spellings, which are in ``wire_v1``.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import falcon
 
 from pacifica_archive_core import (
+    ALGORITHMS,
+    DEFAULT_ALGORITHM,
     MAX_FILE_ID,
     Archive,
     ArchiveError,
     DigestMismatch,
     FileExists,
+    FileOffline,
+    Hashes,
+    IncompleteWrite,
     InvalidFileId,
     NoSuchFile,
     NotSupported,
@@ -33,7 +39,15 @@ from pacifica_archive_core.records import record_of
 from pacifica_archive_http import conditional, wire_v1
 from pacifica_archive_http.access_log import EXCHANGE, AccessLog, Exchange
 from pacifica_archive_http.bulk import JsonLinesOf
-from pacifica_archive_http.digests import ALGORITHMS, Claim, find_claims
+from pacifica_archive_http.digests import (
+    Claim,
+    checked_algorithms,
+    find_claims,
+    find_tail_size,
+    find_want,
+    parse_tail,
+    repr_digest,
+)
 from pacifica_archive_http.status_table import (
     BadRequest,
     LengthRequired,
@@ -53,7 +67,7 @@ from pacifica_archive_http.transfer import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
     from pacifica_archive_core import ArchiveReader, ArchiveSpec, FileStatus
@@ -73,6 +87,7 @@ _FILE_ID = re.compile(r"0|[1-9][0-9]{0,18}")
 def make_app(
     archive: Archive | ArchiveSpec,
     *,
+    digests: Iterable[str] = (DEFAULT_ALGORITHM,),
     write_once: bool = False,
     max_transfers: int | None = None,
     access_log: Callable[[bytes], None] | None = None,
@@ -83,10 +98,15 @@ def make_app(
     Args:
         archive: opened in this process; or what to open at the first request,
             for servers that fork after they have loaded the application.
+        digests: algorithms (core's ``ALGORITHMS``) that are computed of every
+            upload, and kept with it.
         write_once: PUT and PATCH refuse to replace a file, with 409.
         max_transfers: uploads and downloads at once; give fewer than the server
             has threads. None for no limit.
         access_log: takes each line of the log; None for no log.
+
+    Raises:
+        ValueError: an unknown algorithm.
     """
     app = falcon.App()
     for error in (Exception, falcon.HTTPError):
@@ -97,7 +117,11 @@ def make_app(
         else _Lazy(archive),
         "slots": Slots(max_transfers),
     }
-    files = {**shared, "write_once": write_once}
+    files = {
+        **shared,
+        "write_once": write_once,
+        "algorithms": checked_algorithms(digests),
+    }
     app.add_route("/", _Welcome())
     app.add_route("/{file_id}", _PacificaFiles(**files))
     app.add_route("/files/{file_id}", _StandardFiles(**files))
@@ -133,6 +157,8 @@ def _answer_problem(
         exc = PreconditionFailed(str(exc))
     problem = req.env[EXCHANGE].fail(exc)
     resp.status = problem.status
+    # A HEAD has no body that could say it.
+    resp.set_header("X-Pacifica-Problem", problem.name)
     if isinstance(exc, RequestError | falcon.HTTPError):
         resp.set_headers(exc.headers or {})
     if problem.retry_after_s is not None:
@@ -154,9 +180,13 @@ class _Welcome:
 class _Files:
     """What ``/{id}`` and ``/files/{id}`` have in common: all but HEAD."""
 
+    #: Whether a reader is told digests that it did not ask for.
+    tells_digests: ClassVar[bool]
+
     archive: Callable[[], Archive]
     write_once: bool
     slots: Slots
+    algorithms: tuple[str, ...]
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         self._send(req, resp, file_id)
@@ -251,6 +281,7 @@ class _Files:
             else:
                 part = conditional.find_range(env, status)
                 first, count = part or (0, status.size)
+            digests = self._tell_digests(env, archive, status, reader)
             if first:
                 reader.seek(first)
             if count <= _PIECE:
@@ -260,7 +291,7 @@ class _Files:
         finally:
             if resp.stream is None:
                 reader.close()
-        resp.set_headers(_describe(env, status, count))
+        resp.set_headers((*_describe(env, status, count), *digests))
         if part is not None:
             resp.status = 206
             resp.set_header(
@@ -291,6 +322,44 @@ class _Files:
             self.slots.give_back()
             raise
 
+    def _tell_digests(
+        self,
+        env: WSGIEnvironment,
+        archive: Archive,
+        status: FileStatus,
+        reader: ArchiveReader | None = None,
+    ) -> list[tuple[str, str]]:
+        """Return the fields that tell the digests of the version of ``status``."""
+        want = find_want(env)
+        if want.is_nothing if want else not self.tells_digests:
+            return []
+        kept = archive.digests_of(status) if reader is None else reader.digests()
+        if want is None:
+            return repr_digest(kept)
+        if missing := want.missing(kept):
+            kept = {**kept, **self._compute(archive, status, reader, missing)}
+        return want.fields(kept)
+
+    def _compute(
+        self,
+        archive: Archive,
+        status: FileStatus,
+        reader: ArchiveReader | None,
+        algorithms: Iterable[str],
+    ) -> Mapping[str, bytes]:
+        """Digest a file that is on disk; empty where that cannot be done now."""
+        # A place for a transfer: it holds the thread for as long.
+        with contextlib.suppress(FileOffline, TransfersBusy), self.slots:
+            if reader is not None:
+                try:
+                    return _digest(reader, algorithms, archive.block_size)
+                finally:
+                    reader.seek(0)
+            with archive.open(status.file_id) as opened:
+                if opened.status.version == status.version:
+                    return _digest(opened, algorithms, archive.block_size)
+        return {}
+
     def _store(self, env: WSGIEnvironment, file_id: int, body: Body) -> None:
         if "HTTP_CONTENT_RANGE" in env:
             # RFC 9110 14.5: storing a part as the whole would destroy the file.
@@ -301,6 +370,10 @@ class _Files:
             )
         mtime_ns = _parse_mtime(env)
         claims = find_claims(env)
+        algorithms = [*self.algorithms, *(claim.algorithm for claim in claims)]
+        if tail_size := find_tail_size(env):
+            body.keep_tail(tail_size)
+            algorithms.append(DEFAULT_ALGORITHM)
         _check_provable(body, claims)
         archive = self.archive()
         _check_conditions(env, archive, file_id)
@@ -312,27 +385,28 @@ class _Files:
                 mtime_ns=mtime_ns,
                 overwrite=self._may_replace(env),
             ) as writer,
+            Hashes(algorithms) as hashes,
         ):
             copy(
                 body,
                 writer,
                 block_size=archive.block_size,
                 size=body.size,
-                hashers=claims,
+                hashers=(hashes,),
             )
             # Of a body that is too short the commit says so.
             if body.size in (None, writer.written):
-                for claim in claims:
-                    if not claim.holds:
-                        raise DigestMismatch(file_id)
-                    writer.digests[claim.algorithm] = claim.claimed
+                claims += _read_tail(body, file_id)
+                writer.digests |= _verified(claims, hashes.digests(), file_id)
             # Again, so late as can be: what is stored between this and the commit
             # is replaced unseen.
             _check_conditions(env, archive, file_id)
 
 
 class _PacificaFiles(_Files):
-    """``/{id}``: the wire of ingest and cartd."""
+    """``/{id}``: the wire of ingest and cartd, which know of no digests."""
+
+    tells_digests = False
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         byte_range = req.get_param("byte_range") if req.query_string else None
@@ -341,21 +415,26 @@ class _PacificaFiles(_Files):
     def on_head(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         try:
             status = self._find(req, resp, file_id)
+            if status is None:
+                return
+            digests = self._tell_digests(req.env, self.archive(), status)
         except (ArchiveError, RequestError) as exc:
             resp.set_headers(wire_v1.absent_headers(find_problem(type(exc)).title))
             raise
-        if status is not None:
-            resp.status = 204
-            resp.set_headers((*wire_v1.status_headers(status), _known_by(status)))
+        resp.status = 204
+        resp.set_headers((*wire_v1.status_headers(status), _known_by(status), *digests))
 
 
 class _StandardFiles(_Files):
     """``/files/{id}``: HTTP as everyone knows it."""
 
+    tells_digests = True
+
     def on_head(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         status = self._find(req, resp, file_id)
         if status is not None:
-            resp.set_headers(_describe(req.env, status, status.size))
+            digests = self._tell_digests(req.env, self.archive(), status)
+            resp.set_headers((*_describe(req.env, status, status.size), *digests))
 
 
 def _parse_id(text: str, exchange: Exchange) -> int:
@@ -425,6 +504,42 @@ def _parse_mtime(env: WSGIEnvironment) -> int | None:
         return int(exact)
     modified = env.get("HTTP_LAST_MODIFIED")
     return None if modified is None else wire_v1.parse_last_modified(modified)
+
+
+def _digest(
+    reader: ArchiveReader, algorithms: Iterable[str], block_size: int
+) -> dict[str, bytes]:
+    """Digest all bytes of a file."""
+    with Hashes(algorithms) as hashes:
+        while block := reader.read(block_size):
+            hashes.update(block)
+        return hashes.digests()
+
+
+def _read_tail(body: Body, file_id: int) -> list[Claim]:
+    """Read the digests that a body ends with, if it said that there are any."""
+    if not body.tail_size:
+        return []
+    tail = body.read_tail()
+    if len(tail) < body.tail_size:
+        raise IncompleteWrite(
+            file_id, f"{len(tail)} of {body.tail_size} bytes of the digest tail came"
+        )
+    return parse_tail(tail)
+
+
+def _verified(
+    claims: list[Claim], computed: Mapping[str, bytes], file_id: int
+) -> dict[str, bytes]:
+    """
+    Return the digests to be kept; raise if the bytes are not those meant.
+
+    What was not computed is what a tail said: it is kept as the sender says.
+    """
+    for claim in claims:
+        if computed.get(claim.algorithm, claim.digest) != claim.digest:
+            raise DigestMismatch(file_id)
+    return {**{claim.algorithm: claim.digest for claim in claims}, **computed}
 
 
 def _check_provable(body: Body, claims: list[Claim]) -> None:

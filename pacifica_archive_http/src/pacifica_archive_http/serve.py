@@ -22,10 +22,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
-from pacifica_archive_core import ArchiveError
+from pacifica_archive_core import ALGORITHMS, DEFAULT_ALGORITHM, ArchiveError
 from pacifica_archive_core.cli import archive_options
 from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
 from pacifica_archive_http.app import make_app
+from pacifica_archive_http.digests import parse_algorithms
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -52,6 +53,7 @@ class _Settings:
     """What a worker needs to know; picklable."""
 
     spec: ArchiveSpec
+    digests: tuple[str, ...]
     write_once: bool
     max_transfers: int
     log_file: str | None
@@ -92,6 +94,15 @@ class _Settings:
     metavar="SECONDS",
     help="Time that running transfers have to finish when the server is stopped.",
 )
+@click.option(
+    "--digests",
+    default=DEFAULT_ALGORITHM,
+    show_default=True,
+    metavar="NAMES",
+    callback=lambda _context, _option, text: _parse_digests(text),
+    help="Digests to compute of every upload and to keep with it, with commas"
+    f" between them: {', '.join(ALGORITHMS)}; or none.",
+)
 @click.option("--write-once", is_flag=True, help="Never replace a file.")
 @click.option(
     "--log-file",
@@ -112,6 +123,7 @@ def serve(
     workers: int | None,
     threads: int,
     stop_timeout: int,
+    digests: tuple[str, ...],
     write_once: bool,
     log_file: str | None,
     anonymous: bool,
@@ -150,6 +162,7 @@ def serve(
     )
     settings = _Settings(
         spec=spec,
+        digests=digests,
         write_once=write_once,
         max_transfers=int(threads * TRANSFER_SHARE),
         log_file=log_file,
@@ -195,6 +208,7 @@ def _load(settings: _Settings) -> WSGIApplication:
     multiprocessing.util.Finalize(None, log.close, exitpriority=0)
     return make_app(
         archive,
+        digests=settings.digests,
         write_once=settings.write_once,
         max_transfers=settings.max_transfers,
         access_log=log.put,
@@ -204,6 +218,13 @@ def _load(settings: _Settings) -> WSGIApplication:
 def _end_by_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _parse_digests(text: str) -> tuple[str, ...]:
+    try:
+        return parse_algorithms(text)
+    except ValueError as exc:
+        raise click.BadParameter(str(exc)) from exc
 
 
 def _resolve(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

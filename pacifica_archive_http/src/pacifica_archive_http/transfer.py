@@ -70,8 +70,8 @@ class Body:
     The body of a request; a Source of core's ``copy``.
 
     Attributes:
-        size: bytes by Content-Length; None if the body is chunked.
-        received: bytes read so far.
+        size: bytes of the file or document; None if the body is chunked.
+        tail_size: bytes behind it that are its digest tail.
     """
 
     #: Bytes of a refused body that are taken in before the refusal is sent.
@@ -83,7 +83,37 @@ class Body:
         # A coding wins over a length (RFC 9112 6.3), whatever the server thinks.
         chunked = "HTTP_TRANSFER_ENCODING" in env
         self.size = None if chunked else _length(env)
-        self.received = 0
+        self.tail_size = 0
+        self._taken = 0
+
+    @property
+    def received(self) -> int:
+        """Bytes of the file or document that were read so far."""
+        return self._taken if self.size is None else min(self._taken, self.size)
+
+    def keep_tail(self, size: int) -> None:
+        """
+        Take the last ``size`` bytes for the body's digest tail.
+
+        Raises:
+            LengthRequired: where the body ends is not known before.
+            BadRequest: the body is shorter.
+        """
+        if self.size is None:
+            raise LengthRequired("add a Content-Length: a digest tail needs one")
+        if size > self.size:
+            raise BadRequest("the digest tail is longer than the body")
+        self.size -= size
+        self.tail_size = size
+
+    def read_tail(self) -> bytes:
+        """Return the digest tail, when all else was read; less if it breaks off."""
+        tail = b""
+        while len(tail) < self.tail_size and (
+            block := self.read(self.tail_size - len(tail))
+        ):
+            tail += block
+        return tail
 
     @property
     def is_delimited(self) -> bool:
@@ -102,7 +132,7 @@ class Body:
             block: bytes = self._read(size)
         except OSError as exc:
             raise BadRequest("the connection broke within the body") from exc
-        self.received += len(block)
+        self._taken += len(block)
         return block
 
     def linger(self, slots: Slots) -> None:
@@ -112,7 +142,7 @@ class Body:
         Many clients send all of it before they look for an answer, and would
         see a broken connection instead of the refusal.
         """
-        left = (self.size or 0) - self.received
+        left = (self.size or 0) + self.tail_size - self._taken
         if not 0 < left <= self.LINGER or "HTTP_EXPECT" in self._env:
             return
         # No place, or the client is gone: the refusal goes out as it is.

@@ -5,6 +5,9 @@ The archive is what the environment says (``ArchiveSpec.from_environment``), and
 is opened by the first request: after any fork, whatever the server forks when.
 So this module, alone, reads the environment when it is imported.
 
+``PACIFICA_ARCHIVE_SERVER_DIGESTS``
+    Digests that are computed of every upload and kept with it, with commas between
+    them, or ``none``; sha-256 by default.
 ``PACIFICA_ARCHIVE_SERVER_WRITE_ONCE``
     true: PUT and PATCH refuse to replace a file.
 ``PACIFICA_ARCHIVE_SERVER_MAX_TRANSFERS``
@@ -19,9 +22,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from pacifica_archive_core import ArchiveSpec, ConfigError, to_bool
+from pacifica_archive_core import DEFAULT_ALGORITHM, ArchiveSpec, ConfigError, to_bool
 from pacifica_archive_http.access_log import open_log
 from pacifica_archive_http.app import make_app
+from pacifica_archive_http.digests import parse_algorithms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -43,8 +47,10 @@ def make_application(env: Mapping[str, str]) -> WSGIApplication:
         ConfigError: a variable has a wrong value, or names a file that is not
             there.
     """
+    digests = _read(env, "DIGESTS", parse_algorithms)
     return make_app(
         ArchiveSpec.from_environment(env),
+        digests=(DEFAULT_ALGORITHM,) if digests is None else digests,
         write_once=_read(env, "WRITE_ONCE", to_bool) or False,
         max_transfers=_read(env, "MAX_TRANSFERS", _positive),
         access_log=_read(env, "LOG_FILE", open_log) or open_log(None),
