@@ -13,12 +13,12 @@ import pytest
 from falcon.testing import StartResponseMock, create_environ
 
 import pacifica_archive_http
-from pacifica_archive_core import MemoryArchive
+from pacifica_archive_core import ALGORITHMS, MemoryArchive
 from pacifica_archive_core.backends import ArchiveSpec
 from pacifica_archive_core.options import CONFIG_VARIABLES
 from pacifica_archive_http import PROBLEMS, make_app
 from pacifica_archive_http.app import _PIECE
-from pacifica_archive_http.digests import ALGORITHMS
+from pacifica_archive_http.digests import MAX_KEPT, MAX_TAIL
 from pacifica_archive_http.serve import HEAD_TIMEOUT_S, MAX_CONNECTIONS, TRANSFER_SHARE
 from pacifica_archive_http.transfer import Body
 
@@ -158,6 +158,8 @@ def test_digest_algorithms_are_documented() -> None:
         (f"{MAX_CONNECTIONS} of each worker", RUN),
         (f"up to {_PIECE >> 10} KiB are no transfers", RUN),
         (f"up to {Body.LINGER >> 20} MiB", HTTP),
+        (f"from 1 to {MAX_TAIL}", HTTP),
+        (f"up to {MAX_KEPT - 1} digests more", HTTP),
     ],
 )
 def test_bounds_are_those_of_the_code(bound: str, page: str) -> None:
