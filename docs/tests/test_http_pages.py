@@ -18,6 +18,7 @@ from pacifica_archive_core.backends import ArchiveSpec
 from pacifica_archive_core.options import CONFIG_VARIABLES
 from pacifica_archive_http import PROBLEMS, make_app
 from pacifica_archive_http.app import _PIECE
+from pacifica_archive_http.bulk import MAX_IDS
 from pacifica_archive_http.digests import MAX_KEPT, MAX_TAIL
 from pacifica_archive_http.serve import HEAD_TIMEOUT_S, MAX_CONNECTIONS, TRANSFER_SHARE
 from pacifica_archive_http.transfer import Body
@@ -28,10 +29,9 @@ if TYPE_CHECKING:
 HTTP = (generate.DOCS / "http.md").read_text()
 RUN = (generate.DOCS / "run.md").read_text()
 CONFIGURE = (generate.DOCS / "configure.md").read_text()
-SOURCE = "".join(
-    path.read_text()
-    for path in sorted(Path(pacifica_archive_http.__file__).parent.glob("*.py"))
-)
+PACKAGE = Path(pacifica_archive_http.__file__).parent
+SOURCE = "".join(path.read_text() for path in sorted(PACKAGE.glob("*.py")))
+CLIENT = "".join(path.read_text() for path in sorted(PACKAGE.glob("client/*.py")))
 #: Requests that have the server answer in each of its ways.
 REQUESTS: tuple[dict[str, Any], ...] = (
     {"method": "GET", "path": "/"},
@@ -52,6 +52,10 @@ REQUESTS: tuple[dict[str, Any], ...] = (
     {"method": "PATCH", "path": "/1", "body": '{"path": "/1"}'},
     {"method": "OPTIONS", "path": "/1"},
     {"method": "TRACE", "path": "/1"},
+    {"method": "GET", "path": "/files/1", "headers": {"X-Pacifica-Want": "status"}},
+    {"method": "POST", "path": "/files/status", "body": "1\n9\n"},
+    {"method": "POST", "path": "/files/stage", "body": "1\n9\n"},
+    {"method": "GET", "path": "/1", "headers": {"Want-Digest": "adler32"}},
     {"method": "DELETE", "path": "/1"},
     {"method": "GET", "path": "/no/address"},
 )
@@ -134,6 +138,23 @@ def test_every_field_that_a_request_may_have_is_documented() -> None:
     assert set() == {name for name in names if f"`{name}" not in HTTP.lower()}
 
 
+def own_fields(source: str) -> set[str]:
+    """Return the names of fields that are no standard's, in lower case."""
+    named = re.findall(r"\bX-[A-Z][A-Za-z-]+\b|\bHTTP_X_[A-Z_]+\b", source)
+    return {name.removeprefix("HTTP_").replace("_", "-").lower() for name in named}
+
+
+def test_every_field_of_our_own_is_in_the_table() -> None:
+    section = HTTP.split("## Fields of its own")[1].split("\n## ")[0]
+    column = "".join(re.findall(r"^\| (`X-.*?) \|", section, re.MULTILINE))
+
+    assert own_fields(SOURCE) == own_fields(column)
+
+
+def test_every_field_of_our_client_is_one_of_the_server() -> None:
+    assert set() == own_fields(CLIENT) - own_fields(SOURCE)
+
+
 def test_keys_of_the_access_log_are_those_of_the_example(
     answers: list[Answer], log: list[bytes]
 ) -> None:
@@ -158,6 +179,7 @@ def test_digest_algorithms_are_documented() -> None:
         (f"{MAX_CONNECTIONS} of each worker", RUN),
         (f"up to {_PIECE >> 10} KiB are no transfers", RUN),
         (f"up to {Body.LINGER >> 20} MiB", HTTP),
+        (f"up to {MAX_IDS} ids", HTTP),
         (f"from 1 to {MAX_TAIL}", HTTP),
         (f"up to {MAX_KEPT - 1} digests more", HTTP),
     ],
