@@ -350,7 +350,7 @@ class SupportsRecord(Protocol):
             version: of the status that the bytes were read with.
 
         Returns:
-            Whether they are kept; False: another version is there by now.
+            True if they are kept, False if another version is there by now.
 
         Raises:
             NoSuchFile: no file is stored under this id.
