@@ -647,7 +647,9 @@ def bench(session: nox.Session) -> None:
     """Measure ours beside release 0.4.2 and nginx (the script's options after `--`)."""
     if find_needs(session, BENCH_NEEDS) != BENCH_NEEDS:
         session.skip("a comparison needs everything it compares with")
-    session.install(*editable(*with_local("core", "posix", "http")))
+    # The remote backend is measured too.
+    http = ("-e", f"./{DISTRIBUTIONS['http'].directory}[client]")
+    session.install(*editable(*with_local("posix")), *http)
     release = install_release_042(session, "uwsgi")
     session.run(
         *("python", "bench/run.py", "--release-042", str(release)), *session.posargs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import json
 import os
@@ -19,11 +21,23 @@ if TYPE_CHECKING:
     from places import Load, Place
     from servers import Running
 
-__all__ = ["Figures", "WrongAnswer", "build_head", "measure"]
+__all__ = [
+    "GIB",
+    "MB",
+    "Figures",
+    "Transfer",
+    "WrongAnswer",
+    "build_head",
+    "compare",
+    "get",
+    "look",
+    "measure",
+    "put",
+]
 
 _HERE = Path(__file__).parent
-_GIB = 1 << 30
-_MB = 1_000_000
+GIB = 1 << 30
+MB = 1_000_000
 #: Ids of the big files.
 _BIG_ID = 5_000_000
 _PART_ID = 6_000_000
@@ -81,7 +95,7 @@ class _Small:
 
 
 @attrs.frozen
-class _Transfer:
+class Transfer:
     """Some big files that went one way."""
 
     bytes_per_s: float
@@ -104,28 +118,31 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
         WrongAnswer: one of its answers was not what it should be.
     """
     _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=1)
-    get = _small_get(running, place, load)
-    asked = _small_head(running, load, head)
-    put = _small_put(running, place, load)
-    big_put = _put(running, place.big, [_BIG_ID], place)
-    big_get = _get(running, place.big, [_BIG_ID])
+    small_get = _small_get(running, place, load)
+    small_head = _small_head(running, load, head)
+    small_put = _small_put(running, place, load)
+    big_put = put(running, place.big, [_BIG_ID], place)
+    _check_digest(running, _BIG_ID, place.big_digest)
+    big_get = get(running, place.big, [_BIG_ID])
+    look(running, place.big, [_BIG_ID])
     # Room for the next: a place need not hold both.
     (place.store / str(_BIG_ID)).unlink()
     parts = list(range(_PART_ID, _PART_ID + load.parts))
-    parts_put = _put(running, place.part, parts, place)
-    parts_get = _get(running, place.part, parts)
-    gib = load.moved / _GIB
+    parts_put = put(running, place.part, parts, place)
+    parts_get = get(running, place.part, parts)
+    look(running, place.part, parts)
+    gib = load.moved / GIB
     return Figures(
-        get=get.rate,
-        head=asked.rate,
-        put=put.rate,
-        big_get=big_get.bytes_per_s / _MB,
-        big_put=big_put.bytes_per_s / _MB,
-        parts_get=parts_get.bytes_per_s / _MB,
-        parts_put=parts_put.bytes_per_s / _MB,
-        get_us=get.cpu_us,
-        head_us=asked.cpu_us,
-        put_us=put.cpu_us,
+        get=small_get.rate,
+        head=small_head.rate,
+        put=small_put.rate,
+        big_get=big_get.bytes_per_s / MB,
+        big_put=big_put.bytes_per_s / MB,
+        parts_get=parts_get.bytes_per_s / MB,
+        parts_put=parts_put.bytes_per_s / MB,
+        get_us=small_get.cpu_us,
+        head_us=small_head.cpu_us,
+        put_us=small_put.cpu_us,
         get_cpu=(big_get.cpu_s + parts_get.cpu_s) / gib,
         put_cpu=(big_put.cpu_s + parts_put.cpu_s) / gib,
         peak_mib=running.usage().peak_bytes / (1 << 20),
@@ -225,6 +242,7 @@ def _small_put(running: Running, place: Place, load: Load) -> _Small:
     for file_id in random.sample(whole, min(_SAMPLE, len(whole))):
         if (place.store / str(file_id)).read_bytes() != content:
             raise WrongAnswer(f"{running.contender.name}: wrong bytes in {file_id}")
+    _check_digest(running, whole[0], hashlib.sha256(content).digest())
     return small
 
 
@@ -237,7 +255,7 @@ _CURL = (
 )
 
 
-def _put(running: Running, source: Path, ids: list[int], place: Place) -> _Transfer:
+def put(running: Running, source: Path, ids: list[int], place: Place) -> Transfer:
     """Send a file to all these ids at once; look at what lies in the store then."""
     transfer = _curl(
         running,
@@ -246,27 +264,44 @@ def _put(running: Running, source: Path, ids: list[int], place: Place) -> _Trans
         status=http.client.CREATED,
     )
     for file_id in ids:
-        _compare(source, place.store / str(file_id), running)
+        compare(source, place.store / str(file_id), running)
     return transfer
 
 
-def _get(running: Running, source: Path, ids: list[int]) -> _Transfer:
-    """Fetch all these ids at once; then again, one by one, to look at the bytes."""
+def get(running: Running, source: Path, ids: list[int]) -> Transfer:
+    """Fetch all these ids at once, and throw the bytes away."""
     size = source.stat().st_size
-    transfer = _curl(
+    return _curl(
         running,
         [(*_CURL, _url(running, i)) for i in ids],
         size=size,
         status=http.client.OK,
         received=size,
     )
+
+
+def look(running: Running, source: Path, ids: list[int]) -> None:
+    """Fetch these ids one by one, and compare the bytes."""
     for file_id in ids:
         fetching = ("curl", "--silent", "--fail", _url(running, file_id))
         with subprocess.Popen(fetching, stdout=subprocess.PIPE) as curl:
-            _compare(source, Path("-"), running, stdin=curl)
+            compare(source, Path("-"), running, stdin=curl)
         if curl.returncode:
             raise WrongAnswer(f"{running.contender.name}: curl {curl.returncode}")
-    return transfer
+
+
+def _check_digest(running: Running, file_id: int, digest: bytes) -> None:
+    """See that a digest was computed, or none: that side would be a fast liar."""
+    if running.contender.digests is None:
+        return
+    connection = http.client.HTTPConnection(HOST, running.port, timeout=5)
+    connection.request("HEAD", f"/files/{file_id}")
+    with connection.getresponse() as response:
+        said = response.headers["Repr-Digest"]
+    connection.close()
+    right = f"sha-256=:{base64.b64encode(digest).decode()}:"
+    if said != (right if running.contender.digests else None):
+        raise WrongAnswer(f"{running.contender.name}: digest {said}, not {right}")
 
 
 def _url(running: Running, file_id: int) -> str:
@@ -280,7 +315,7 @@ def _curl(
     size: int,
     status: int,
     received: int | None = None,
-) -> _Transfer:
+) -> Transfer:
     """Run the commands at once, timed from the first start to the last end."""
     cpu_before = running.usage().cpu_s
     start = time.monotonic()
@@ -296,10 +331,10 @@ def _curl(
             raise WrongAnswer(
                 f"{running.contender.name}: curl {curl.returncode}: {code} {count}"
             )
-    return _Transfer(size * len(commands) / seconds, cpu_s)
+    return Transfer(size * len(commands) / seconds, cpu_s)
 
 
-def _compare(
+def compare(
     source: Path,
     other: Path,
     running: Running,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -32,6 +33,9 @@ class Load:
         big_size: bytes of the one big file.
         parts: big files at once.
         part_size: bytes of each of them.
+        remote_gets: of the big file through the remote backend; an even number.
+        remote_puts: likewise.
+        remote_reads: of small files through the remote backend.
     """
 
     seconds: int
@@ -39,6 +43,9 @@ class Load:
     big_size: int
     parts: int
     part_size: int
+    remote_gets: int
+    remote_puts: int
+    remote_reads: int
 
     @property
     def space(self) -> int:
@@ -91,6 +98,15 @@ class Place:
         """The access log of the server that runs."""
         return self.directory / "access.log"
 
+    @property
+    def big_digest(self) -> bytes:
+        """The SHA-256 of the one big file."""
+        return self._big_digest.read_bytes()
+
+    @property
+    def _big_digest(self) -> Path:
+        return self.directory / "big.sha-256"
+
     def small_content(self, file_id: int) -> bytes:
         """Return what is stored under a small id; each is different."""
         return random.Random(file_id).randbytes(SMALL_SIZE)
@@ -100,6 +116,8 @@ class Place:
         _write_random(self.big, load.big_size)
         _write_random(self.part, load.part_size)
         _write_random(self.small, SMALL_SIZE)
+        with self.big.open("rb") as file:
+            self._big_digest.write_bytes(hashlib.file_digest(file, "sha256").digest())
 
     def make_store(self) -> None:
         """Begin anew, with small files stored as release 0.4.2 would."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import re
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from loads import Figures
     from places import Load
+    from remote import Remote
 
 __all__ = [
     "TARGETS",
@@ -31,7 +33,10 @@ __all__ = [
 
 _BEGIN = "<!-- The rest, to the end mark, is written by bench/run.py. -->"
 _END = "<!-- Here ends what bench/run.py writes. -->"
-_OURS, _DURABLE, _RELEASE, _NGINX = "ours", "ours, durable", "0.4.2", "nginx"
+_OURS, _PLAIN, _DURABLE = "ours", "ours, no digests", "ours, durable"
+_RELEASE, _NGINX, _CURL = "0.4.2", "nginx", "curl"
+#: The sides of which the targets speak.
+_JUDGED = (_PLAIN, _OURS)
 
 
 @attrs.frozen(kw_only=True)
@@ -41,7 +46,8 @@ class Target:
 
     Attributes:
         what: in words.
-        figure: a field of Figures.
+        figure: a field of Figures, or of Remote beside curl.
+        side: whose figure is judged.
         beside: whose figure it is divided by; None for the figure itself.
         at_least: the smallest good value, or
         at_most: the largest.
@@ -49,6 +55,7 @@ class Target:
 
     what: str
     figure: str
+    side: str = _PLAIN
     beside: str | None = None
     at_least: float | None = None
     at_most: float | None = None
@@ -59,6 +66,16 @@ class Target:
         if self.at_most is not None:
             return f"≤ {self.at_most:g} MiB"
         return f"≥ {self.at_least:g} x {self.beside}"
+
+    def values(self, results: Results, side: str) -> list[float]:
+        """Return what a side came to in every round; nothing if it was not there."""
+        if self.beside == _CURL:
+            return [getattr(f, self.figure) for f in results.remote.get(side, [])]
+        if not {side, self.beside or side} <= results.rounds.keys():
+            return []
+        if self.beside is None:
+            return results.values(side, self.figure)
+        return results.ratios(side, self.beside, self.figure)
 
     def reached(self, value: float) -> bool:
         """Tell whether a value is good."""
@@ -74,6 +91,20 @@ TARGETS = (
     Target(what="one big GET", figure="big_get", beside=_NGINX, at_least=1.0),
     Target(what="one big PUT", figure="big_put", beside=_NGINX, at_least=0.9),
     Target(what="peak memory of all processes", figure="peak_mib", at_most=200),
+    Target(
+        what="one big PUT with SHA-256",
+        figure="big_put",
+        side=_OURS,
+        beside=_NGINX,
+        at_least=0.5,
+    ),
+    Target(
+        what="remote read through the backend",
+        figure="read_ratio",
+        side=_OURS,
+        beside=_CURL,
+        at_least=0.7,
+    ),
 )
 
 #: Field of Figures to the head of its column and its format.
@@ -94,30 +125,79 @@ _COSTS = {
     "put_cpu": ("big PUT CPU s/GiB", ".2f"),
     "peak_mib": ("peak MiB", ",.0f"),
 }
+#: Likewise of Remote.
+_REMOTE = {
+    "curl_get": ("curl GET MB/s", ",.0f"),
+    "get": ("read MB/s", ",.0f"),
+    "read_ratio": ("read / curl", ".2f"),
+    "digest": ("read with SHA-256 MB/s", ",.0f"),
+    "curl_put": ("curl PUT MB/s", ",.0f"),
+    "put": ("write MB/s", ",.0f"),
+    "write_ratio": ("write / curl", ".2f"),
+    "get_cpu": ("read CPU s/GiB", ".2f"),
+    "put_cpu": ("write CPU s/GiB", ".2f"),
+    "reads": ("small reads /s", ",.0f"),
+}
+
+
+@attrs.frozen(kw_only=True)
+class _Ratios:
+    """Some figures of one side, as parts of another's."""
+
+    title: str
+    unit: str
+    side: str
+    beside: str
+    figures: tuple[str, ...]
+
+
+_RATIOS = (
+    _Ratios(
+        title="SHA-256",
+        unit="times no digests",
+        side=_OURS,
+        beside=_PLAIN,
+        figures=("put", "big_put", "parts_put", "put_us", "put_cpu"),
+    ),
+    # Each PUT on stable storage before its answer.
+    _Ratios(
+        title="durable",
+        unit="times not durable",
+        side=_DURABLE,
+        beside=_OURS,
+        figures=("put", "big_put", "parts_put"),
+    ),
+)
 
 
 @attrs.frozen(kw_only=True)
 class Results:
-    """The figures of one place: server to its rounds, in the order of the rounds."""
+    """
+    The figures of one place: server to its rounds, in the order of the rounds.
+
+    Attributes:
+        place: what the report calls it.
+        judged: whether the targets are for it.
+        rounds: of the servers.
+        remote: of the remote backend on them.
+    """
 
     place: str
     judged: bool
     rounds: dict[str, list[Figures]]
+    remote: dict[str, list[Remote]] = attrs.field(factory=dict)
 
     def values(self, server: str, figure: str) -> list[float]:
         """Return one figure of all rounds."""
         return [getattr(figures, figure) for figures in self.rounds[server]]
-
-    def median(self, server: str, figure: str) -> float:
-        """Return the median of one figure."""
-        return statistics.median(self.values(server, figure))
 
     def ratios(self, server: str, beside: str, figure: str) -> list[float]:
         """Return the ratios of two servers, each within one round."""
         pairs = zip(
             self.values(server, figure), self.values(beside, figure), strict=True
         )
-        return [value / other for value, other in pairs]
+        # CPU of little may be too short to be counted.
+        return [value / other if other else math.nan for value, other in pairs]
 
 
 @attrs.frozen(kw_only=True)
@@ -150,7 +230,11 @@ class Report:
     def markdown(self) -> str:
         """Return the tables."""
         load = self.load
-        rounds = len(next(iter(self.results[0].rounds.values())))
+        rounds = ", ".join(
+            f"{results.place} {max(map(len, some.values()))}"
+            for results in self.results
+            if (some := results.rounds or results.remote)
+        )
         on = "; ".join(machine().values())
         small = f"4 KiB at {load.connections} connections for {load.seconds} s"
         several = f"{load.parts} of {_size(load.part_size)} at once"
@@ -160,17 +244,21 @@ class Report:
             *(f"- {server}: {version}" for server, version in self.versions.items()),
             "",
             f"Small is {small}, big is {_size(load.big_size)}, several are {several}.",
-            f"Medians of {rounds} rounds; ratios are taken within each round.",
+            f"Medians of rounds ({rounds}); ratios are taken within each round.",
             "",
         ]
         for results in self.results:
             if results.judged:
                 lines += self._targets(results)
         for results in self.results:
-            lines += self._figures(results, _RATES)
-            lines += self._figures(results, _COSTS)
-            if {_OURS, _DURABLE} <= results.rounds.keys():
-                lines += self._durable(results)
+            if results.rounds:
+                lines += self._figures(results, _RATES, of=results.rounds)
+                lines += self._figures(results, _COSTS, of=results.rounds)
+            for ratios in _RATIOS:
+                if {ratios.side, ratios.beside} <= results.rounds.keys():
+                    lines += self._ratios(results, ratios)
+            if results.remote:
+                lines += self._figures(results, _REMOTE, of=results.remote)
         return "\n".join(lines)
 
     def missed(self) -> list[str]:
@@ -184,45 +272,55 @@ class Report:
         ]
 
     def _targets(self, results: Results) -> list[str]:
-        rows = [
-            (
-                target.what,
-                target.wanted,
-                spread(values, ",.0f" if target.at_most else ".2f"),
-                "reached"
-                if target.reached(statistics.median(values))
-                else "**missed**",
-            )
-            for target, values in _judge(results)
-        ]
-        head = ("target", "wanted", f"{results.place}: median (lowest to highest)", "")
+        rows = []
+        for target, values in _judge(results):
+            form = ",.0f" if target.at_most else ".2f"
+            sides = [
+                spread(found, form)
+                if (found := target.values(results, side))
+                else "not measured"
+                for side in _JUDGED
+            ]
+            good = target.reached(statistics.median(values))
+            verdict = "reached" if good else "**missed**"
+            rows.append((target.what, target.wanted, *sides, target.side, verdict))
+        head = (
+            *("target", "wanted"),
+            *(f"{results.place}: {side}" for side in _JUDGED),
+            *("judged", ""),
+        )
         return [*table(head, rows), ""]
 
     def _figures(
-        self, results: Results, columns: dict[str, tuple[str, str]]
+        self,
+        results: Results,
+        columns: dict[str, tuple[str, str]],
+        *,
+        of: Mapping[str, Sequence[object]],
     ) -> list[str]:
         rows = [
             (
                 server,
                 *(
-                    format(results.median(server, figure), form)
+                    format(statistics.median(getattr(f, figure) for f in rounds), form)
                     for figure, (_, form) in columns.items()
                 ),
             )
-            for server in results.rounds
+            for server, rounds in of.items()
         ]
         head = (results.place, *(title for title, _ in columns.values()))
         return [*table(head, rows), ""]
 
-    def _durable(self, results: Results) -> list[str]:
-        """Say what it costs to have each PUT on stable storage before its answer."""
+    def _ratios(self, results: Results, ratios: _Ratios) -> list[str]:
+        titles = {**_RATES, **_COSTS}
         rows = [
-            (title, spread(results.ratios(_DURABLE, _OURS, figure), ".2f"))
-            for figure in ("put", "big_put", "parts_put")
-            for title, _ in (_RATES[figure],)
+            (
+                titles[figure][0],
+                spread(results.ratios(ratios.side, ratios.beside, figure), ".2f"),
+            )
+            for figure in ratios.figures
         ]
-        head = (f"{results.place}: durable", "times not durable")
-        return [*table(head, rows), ""]
+        return [*table((f"{results.place}: {ratios.title}", ratios.unit), rows), ""]
 
 
 def write_between(page: Path, begin: str, text: str, end: str) -> None:
@@ -235,11 +333,15 @@ def write_between(page: Path, begin: str, text: str, end: str) -> None:
 
 def machine() -> dict[str, str]:
     """Say what the benchmark ran on."""
-    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    about = Path("/proc/cpuinfo").read_text()
+    cpu = re.search(r"model name\s*: (.*)", about)
+    # As x86 and ARM call them.
+    sha = "with" if re.search(r"\b(sha_ni|sha2)\b", about) else "without"
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cpu": f"{len(os.sched_getaffinity(0))} CPUs"
-        f" ({cpu[1].strip() if cpu else platform.machine()})",
+        f" ({cpu[1].strip() if cpu else platform.machine()},"
+        f" {sha} SHA instructions)",
         "memory": f"{memory / (1 << 30):.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
         "python": f"Python {platform.python_version()}",
@@ -249,12 +351,8 @@ def machine() -> dict[str, str]:
 def _judge(results: Results) -> Iterable[tuple[Target, list[float]]]:
     """Yield each target that can be judged with its value in every round."""
     for target in TARGETS:
-        if _OURS not in results.rounds:
-            continue
-        if target.beside is None:
-            yield target, results.values(_OURS, target.figure)
-        elif target.beside in results.rounds:
-            yield target, results.ratios(_OURS, target.beside, target.figure)
+        if values := target.values(results, target.side):
+            yield target, values
 
 
 def spread(values: Sequence[float], form: str) -> str:

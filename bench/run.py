@@ -3,14 +3,16 @@ Measure ours beside release 0.4.2 under uWSGI and nginx with its dav module.
 
 Every server has two worker processes and its access log on, and stores without waiting
 for stable storage (ours also with, to say what that costs). They run in turn within
-each round, on a file system in memory and, unjudged, on the disk. Every answer is
-checked: an error is not a fast answer.
+each round, on a file system in memory and, unjudged and one round less, on the disk.
+On ours the remote backend is then measured beside curl, on the disk in the first round
+only. Every answer is checked: an error is not a fast answer.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import tempfile
@@ -18,14 +20,33 @@ from pathlib import Path
 
 from loads import Figures, build_head, measure
 from places import Load, Place
+from remote import Remote, measure_remote
 from report import Report, Results
 from servers import Contender, contenders, run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MEMORY = Path("/dev/shm")  # noqa: S108 (the file system in memory, not a temporary name)
 
-FULL = Load(seconds=4, connections=16, big_size=2 << 30, parts=4, part_size=512 << 20)
-QUICK = Load(seconds=1, connections=16, big_size=64 << 20, parts=4, part_size=16 << 20)
+FULL = Load(
+    seconds=4,
+    connections=16,
+    big_size=2 << 30,
+    parts=4,
+    part_size=512 << 20,
+    remote_gets=4,
+    remote_puts=2,
+    remote_reads=4000,
+)
+QUICK = Load(
+    seconds=1,
+    connections=16,
+    big_size=64 << 20,
+    parts=4,
+    part_size=16 << 20,
+    remote_gets=2,
+    remote_puts=2,
+    remote_reads=400,
+)
 
 
 def main() -> None:
@@ -39,6 +60,11 @@ def main() -> None:
     )
     parser.add_argument(
         "--only", action="append", metavar="SERVER", help="leave out the others"
+    )
+    parser.add_argument(
+        "--part",
+        choices=("servers", "remote"),
+        help="leave out the other; default: both",
     )
     parser.add_argument(
         "--place",
@@ -67,7 +93,10 @@ def main() -> None:
     servers = contenders(given.release_042)
     if given.only:
         servers = [server for server in servers if server.name in given.only]
-    whole = not (given.quick or given.only or given.place) and given.release_042
+    if given.part == "remote":
+        servers = [server for server in servers if server.remote]
+    less = given.quick or given.only or given.part or given.place
+    whole = given.release_042 and not less
     if given.out is None and not whole:
         parser.error("a run of a part does not go into docs: give --out")
     if not servers:
@@ -80,7 +109,14 @@ def main() -> None:
         load=load,
         versions={server.name: server.version() for server in servers},
         results=[
-            run_rounds(servers, name, parent, load, 1 if given.quick else given.rounds)
+            run_rounds(
+                servers,
+                name,
+                parent,
+                load,
+                rounds=1 if given.quick else given.rounds,
+                part=given.part,
+            )
             for name, parent in (("memory", MEMORY), ("disk", given.disk))
             if given.place in {None, name} and has_room(parent, load)
         ],
@@ -103,7 +139,7 @@ def _shown(arguments: list[str]) -> str:
     if "--release-042" in arguments:
         at = arguments.index("--release-042")
         arguments = arguments[:at] + arguments[at + 2 :]
-    return " ".join(["", "--", *arguments]) if arguments else ""
+    return f" -- {shlex.join(arguments)}" if arguments else ""
 
 
 def has_room(parent: Path, load: Load) -> bool:
@@ -119,25 +155,43 @@ def has_room(parent: Path, load: Load) -> bool:
 
 
 def run_rounds(
-    servers: list[Contender], name: str, parent: Path, load: Load, rounds: int
+    servers: list[Contender],
+    name: str,
+    parent: Path,
+    load: Load,
+    *,
+    rounds: int,
+    part: str | None,
 ) -> Results:
     """Measure all servers in turn, each round beginning with another."""
-    figures: dict[str, list[Figures]] = {server.name: [] for server in servers}
+    judged = parent == MEMORY
+    figures: dict[str, list[Figures]] = {}
+    remote: dict[str, list[Remote]] = {}
     with tempfile.TemporaryDirectory(prefix="pacifica-bench-", dir=parent) as work:
-        place = Place(name=name, directory=Path(work), judged=parent == MEMORY)
+        place = Place(name=name, directory=Path(work), judged=judged)
         place.make_sources(load)
         head = build_head(place.directory)
-        for number in range(rounds):
+        for number in range(rounds if judged else max(1, rounds - 1)):
             first = number % len(servers)
             for server in servers[first:] + servers[:first]:
                 place.make_store()
+                told = f"{name}, round {number + 1}: {server.name}"
                 with run(server, place) as running:
-                    measured = measure(running, place, load, head)
-                figures[server.name].append(measured)
-                print(
-                    f"{name}, round {number + 1}: {server.name}: {measured}", flush=True
-                )
-    return Results(place=name, judged=parent == MEMORY, rounds=figures)
+                    if part != "remote":
+                        measured = measure(running, place, load, head)
+                        figures.setdefault(server.name, []).append(measured)
+                        print(f"{told}: {measured}", flush=True)
+                    if part != "servers" and server.remote and (judged or not number):
+                        beside = measure_remote(running, place, load)
+                        remote.setdefault(server.name, []).append(beside)
+                        print(f"{told}: {beside}", flush=True)
+    order = [server.name for server in servers]
+    return Results(
+        place=name,
+        judged=judged,
+        rounds={name: figures[name] for name in order if name in figures},
+        remote={name: remote[name] for name in order if name in remote},
+    )
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ class Contender:
         command: makes the command that serves a place's store on a port.
         version: its version and those of what it stands on.
         head_status: what it answers to HEAD of a file.
+        digests: whether it keeps a digest with each file; None: it has none to keep.
+        remote: whether the remote backend is measured on it.
         closes: whether it closes the connection after each answer; wrk then
             counts an answer without a length as a read error too.
     """
@@ -59,6 +61,8 @@ class Contender:
     command: Callable[[Place, int], tuple[str, ...]]
     version: Callable[[], str]
     head_status: int
+    digests: bool | None = None
+    remote: bool = False
     closes: bool = False
     environment: Callable[[Place], Mapping[str, str]] = lambda _: {}
 
@@ -119,11 +123,17 @@ def contenders(release_042: Path | None) -> list[Contender]:
     found = [
         Contender(
             name=name,
-            command=functools.partial(_ours, durable=durable),
+            command=functools.partial(_ours, durable=durable, digests=digests),
             version=_our_version,
             head_status=204,
+            digests=digests,
+            remote=not durable,
         )
-        for name, durable in (("ours", "false"), ("ours, durable", "true"))
+        for name, durable, digests in (
+            ("ours", False, True),
+            ("ours, no digests", False, False),
+            ("ours, durable", True, True),
+        )
     ]
     found.append(
         Contender(
@@ -147,10 +157,12 @@ def contenders(release_042: Path | None) -> list[Contender]:
     return found
 
 
-def _ours(place: Place, port: int, *, durable: str) -> tuple[str, ...]:
+def _ours(place: Place, port: int, *, durable: bool, digests: bool) -> tuple[str, ...]:
     return (
         *(str(Path(sys.executable).parent / "pacifica-archive"), "serve"),
-        *("-t", "posix", "--prefix", str(place.store), "-o", f"durable={durable}"),
+        *("-t", "posix", "--prefix", str(place.store)),
+        *("-o", f"durable={str(durable).lower()}"),
+        *(() if digests else ("--digests", "none")),
         *("-a", HOST, "-p", str(port), "--workers", str(WORKERS)),
         *("--log-file", str(place.log)),
     )
