@@ -1,12 +1,14 @@
 """
 A backend of a stranger for the tests of the command line.
 
-It keeps files in a directory, plays a tape, fails when it is told to, and stops
-in the middle of a transfer until its test lets it go on.
+It keeps files in a directory and their digests in another, plays a tape, fails
+when it is told to, and stops in the middle of a transfer until its test lets it
+go on.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from pathlib import Path
@@ -35,6 +37,7 @@ from pacifica_archive_core import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import BinaryIO
 
 
@@ -48,6 +51,7 @@ class DirectoryOptions:
         "log a warning", default=False, converter=to_bool, aliases=("noisy",)
     )
     pause_fds: str | None = option("says a block came; waits to go on", default=None)
+    flips: int = option("readings that have a flipped bit", default=0, converter=int)
     password: str | None = option("opens nothing", default=None, secret=True)
     extra: list[str] = option("nothing", default=attrs.Factory(list))
 
@@ -68,6 +72,7 @@ class DirectoryArchive(Archive):
     def __init__(self, options: DirectoryOptions) -> None:
         super().__init__(options)
         (options.prefix / ".incoming").mkdir(parents=True, exist_ok=True)
+        self.readings = 0
 
     def _path(self, file_id: int) -> Path:
         self._fail(file_id)
@@ -140,6 +145,32 @@ class DirectoryArchive(Archive):
             raise FileExists(file_id)
         Path(source).rename(target)
 
+    def keep(self, file_id: int, version: str, digests: Mapping[str, bytes]) -> None:
+        """Keep digests beside the directory, where no test counts files."""
+        path = self.options.prefix.with_name("digests")
+        path.mkdir(exist_ok=True)
+        texts = {name: value.hex() for name, value in digests.items()}
+        (path / str(file_id)).write_text(json.dumps([version, texts]))
+
+    def digests(self, file_id: int) -> dict[str, bytes]:
+        """Return what was kept with the present version."""
+        path = self.options.prefix.with_name("digests") / str(file_id)
+        if not path.exists():
+            return {}
+        version, texts = json.loads(path.read_text())
+        if version != self._status(file_id).version:
+            return {}
+        return {name: bytes.fromhex(text) for name, text in texts.items()}
+
+    def record_digests(
+        self, file_id: int, digests: Mapping[str, bytes], *, version: str
+    ) -> bool:
+        """Keep digests with a version that is stored."""
+        if version != self._status(file_id).version:
+            return False
+        self.keep(file_id, version, {**digests, **self.digests(file_id)})
+        return True
+
     def check(self) -> None:
         """Fail or warn when told to."""
         self._fail(0)
@@ -164,6 +195,10 @@ class DirectoryReader(ArchiveReader):
         view[: len(block)] = block
         if position:
             self._archive.pause()
+            return len(block)
+        self._archive.readings += 1
+        if self._archive.readings <= self._archive.options.flips:
+            view[0] ^= 1
         return len(block)
 
     def _release(self) -> None:
@@ -196,7 +231,9 @@ class DirectoryWriter(ArchiveWriter):
         self._stream.close()
         if self._mtime_ns is not None:
             os.utime(self._path, ns=(self._mtime_ns, self._mtime_ns))
+        version = str(self._path.stat().st_ino)
         self._path.rename(self._archive.options.prefix / str(self.file_id))
+        self._archive.keep(self.file_id, version, self.digests)
 
     def _discard(self) -> None:
         self._stream.close()

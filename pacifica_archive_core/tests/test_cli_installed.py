@@ -27,6 +27,7 @@ option: prefix = {site.prefix}
 option: fail = none
 option: loud = false
 option: pause_fds = none
+option: flips = 0
 option: extra = []
 ok
 """

@@ -50,8 +50,8 @@ def test_core_comes_first_and_each_name_once(site: Site) -> None:
 
     names = [line.split()[0] for line in listing.splitlines()]
 
-    own = ["put", "get", "status", "stage", "adopt", "delete", "check", "backends"]
-    own += ["options", "id2filename", "filename2id"]
+    own = ["put", "get", "verify", "status", "stage", "adopt", "delete", "check"]
+    own += ["backends", "options", "id2filename", "filename2id"]
     # What is installed where the tests run, such as serve, may be there too.
     added = [name for name in names[len(own) :] if name != "serve"]
     assert (own, ["broken", "greet", "nonsense", "twice"]) == (names[: len(own)], added)

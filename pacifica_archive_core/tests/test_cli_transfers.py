@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from cli_backend import DirectoryArchive, DirectoryOptions
 
 from pacifica_archive_core.cli.parameters import ByteRange
 
@@ -18,6 +21,7 @@ pytest_plugins = ("cli_site",)
 TIME_NS = 1_234_567_890_123_456_789
 #: More than one block of the backend.
 DATA = bytes(range(256)) * 1024
+SHA = hashlib.sha256(DATA).digest()
 
 
 def write(name: str, data: bytes) -> Path:
@@ -25,6 +29,22 @@ def write(name: str, data: bytes) -> Path:
     path.write_bytes(data)
     os.utime(path, ns=(TIME_NS, TIME_NS))
     return path
+
+
+def keep(site: Site, file_id: int, **digests: bytes) -> None:
+    """Keep digests, whose names are written with ``_``, with a file."""
+    with DirectoryArchive(DirectoryOptions(prefix=site.prefix)) as archive:
+        version = archive.status(file_id).version
+        archive.keep(
+            file_id,
+            version,
+            {name.replace("_", "-"): value for name, value in digests.items()},
+        )
+
+
+def kept(site: Site, file_id: int) -> dict[str, bytes]:
+    with DirectoryArchive(DirectoryOptions(prefix=site.prefix)) as archive:
+        return archive.digests(file_id)
 
 
 def names() -> list[str]:
@@ -128,6 +148,32 @@ def test_put_stores_what_has_the_promised_size(site: Site) -> None:
     assert {"5": b"1234"} == site.stored()
 
 
+@pytest.mark.parametrize("data", [b"", b"x", DATA])
+def test_put_keeps_a_sha_256(site: Site, data: bytes) -> None:
+    write("source", data)
+
+    site.run("put", "5", "source")
+
+    assert {"sha-256": hashlib.sha256(data).digest()} == kept(site, 5)
+
+
+def test_put_keeps_the_digests_that_are_asked_for(site: Site) -> None:
+    args = ("--digest", "adler", "--digest", "sha-512")
+    site.run("put", *args, "5", "-", stdin=DATA)
+
+    expected = {
+        "adler": zlib.adler32(DATA).to_bytes(4, "big"),
+        "sha-512": hashlib.sha512(DATA).digest(),
+    }
+    assert expected == kept(site, 5)
+
+
+def test_put_keeps_no_digest_when_told_so(site: Site) -> None:
+    site.run("put", "--digest", "none", "5", "-", stdin=DATA)
+
+    assert {} == kept(site, 5)
+
+
 @pytest.mark.parametrize(
     "args",
     [
@@ -137,6 +183,8 @@ def test_put_stores_what_has_the_promised_size(site: Site) -> None:
         ("5", "-", "6", "-"),
         ("--size", "1", "5", "a", "6", "b"),
         ("--size", "-1", "5", "a"),
+        ("--digest", "crc32c", "5", "a"),
+        ("--digest", "none", "--digest", "md5", "5", "a"),
         *[(bad, "a") for bad in ("x", "", "+1", "1_2", "01", " 1", "1.0", "\u0663")],
         ("9223372036854775808", "a"),
         ("5", "a", "x", "b"),
@@ -373,3 +421,121 @@ def test_what_is_no_range_is_a_usage_error(site: Site, wanted: str) -> None:
 
 def test_a_range_is_positions_in_the_file() -> None:
     assert range(2, 5) == ByteRange(2, 4).within(10)
+
+
+def test_get_of_what_was_put_is_checked_and_right(site: Site) -> None:
+    site.run("put", "5", "-", stdin=DATA)
+
+    result = site.run("get", "5", "target")
+
+    assert (0, "", DATA) == (
+        result.exit_code,
+        result.stderr,
+        Path("target").read_bytes(),
+    )
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 0x80
+    path.write_bytes(data)
+
+
+def test_get_of_a_flipped_bit_says_where_it_is(site: Site) -> None:
+    site.run("put", "5", "-", stdin=DATA)
+    flip(site.prefix / "5")
+
+    result = site.run("get", "5", "target")
+
+    expected = (
+        "pacifica-archive: file 5: sha-256 not as kept: on the medium: two readings"
+        " agree, and neither is what was stored\n"
+    )
+    assert (10, expected) == (result.exit_code, result.stderr)
+
+
+def test_get_of_a_bit_that_is_flipped_on_its_way_says_so(site: Site) -> None:
+    site.run("put", "5", "-", stdin=DATA)
+
+    result = site.run("get", "-o", "flips=1", "5", "target")
+
+    expected = (
+        "pacifica-archive: file 5: sha-256 not as kept: on the way: a second reading"
+        " was right\n"
+    )
+    assert (10, expected) == (result.exit_code, result.stderr)
+
+
+def test_get_of_a_flipped_bit_leaves_no_file(site: Site) -> None:
+    site.run("put", "5", "-", stdin=DATA)
+    flip(site.prefix / "5")
+
+    site.run("get", "5", "target")
+
+    assert [] == names()
+
+
+def test_get_of_a_flipped_bit_keeps_the_old_target(site: Site) -> None:
+    site.run("put", "5", "-", stdin=DATA)
+    flip(site.prefix / "5")
+    write("target", b"old")
+
+    site.run("get", "5", "target")
+
+    assert b"old" == Path("target").read_bytes()
+
+
+def test_get_of_a_flipped_bit_to_standard_output_is_told_by_the_code(
+    site: Site,
+) -> None:
+    """The bytes are gone when the difference is known."""
+    site.run("put", "5", "-", stdin=DATA)
+    flip(site.prefix / "5")
+
+    result = site.run("get", "5", "-")
+
+    assert (10, len(DATA)) == (result.exit_code, len(result.stdout_bytes))
+
+
+def test_get_goes_on_after_a_flipped_bit(site: Site) -> None:
+    site.run("put", "5", "-", stdin=DATA)
+    flip(site.prefix / "5")
+    site.run("put", "6", "-", stdin=DATA)
+
+    result = site.run("get", "5", "one", "6", "two")
+
+    assert (10, ["two"]) == (result.exit_code, names())
+
+
+def test_get_checks_every_digest_that_is_kept_and_known(site: Site) -> None:
+    site.store(5, DATA)
+    keep(site, 5, sha_256=SHA, md5=bytes(16), crc32c=b"four")
+
+    result = site.run("get", "5", "target")
+
+    expected = (
+        "pacifica-archive: file 5: md5 not as kept: kept wrong, as the bytes are"
+        " right by sha-256\n"
+    )
+    assert (10, expected) == (result.exit_code, result.stderr)
+
+
+@pytest.mark.parametrize("args", [("--no-check",), ("--range", "0-")])
+def test_get_compares_nothing_when_told_so_or_of_a_range(
+    site: Site, args: tuple[str, ...]
+) -> None:
+    site.store(5, DATA)
+    keep(site, 5, sha_256=bytes(32))
+
+    result = site.run("get", *args, "5", "target")
+
+    assert (0, DATA) == (result.exit_code, Path("target").read_bytes())
+
+
+def test_get_compares_nothing_where_no_known_digest_is_kept(site: Site) -> None:
+    site.store(5, DATA)
+    keep(site, 5, crc32c=b"four")
+
+    result = site.run("get", "5", "target")
+
+    assert (0, "") == (result.exit_code, result.output)

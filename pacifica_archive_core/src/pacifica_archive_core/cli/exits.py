@@ -43,12 +43,15 @@ __all__ = [
     "BrokenCommand",
     "Exit",
     "Failures",
+    "JournalError",
     "LocalFileError",
+    "NoDigest",
     "RangeOutside",
     "complain",
     "epilog",
     "exit_code",
     "quiet_ends",
+    "say",
     "stoppable",
     "warnings_said",
 ]
@@ -65,6 +68,14 @@ class LocalFileError(FileError):
 
 class RangeOutside(FileError):
     """The file has no byte in the range that was asked for."""
+
+
+class NoDigest(FileError):
+    """No digest is kept with the file, so there is nothing to compare with."""
+
+
+class JournalError(ArchiveError):
+    """The journal of a verification cannot be read or written."""
 
 
 class BrokenCommand(ArchiveError):
@@ -98,7 +109,7 @@ EXITS = (
     Exit(code=9, meaning="file damaged", errors=(FileDamaged,)),
     Exit(
         code=10,
-        meaning="the bytes are not those promised: nothing stored",
+        meaning="the bytes are not those promised, or not those kept",
         errors=(IncompleteWrite, DigestMismatch),
     ),
     Exit(code=11, meaning="stored, or not: see its status", errors=(CommitUnclear,)),
@@ -112,8 +123,9 @@ EXITS = (
     Exit(
         code=15,
         meaning="a file outside the archive cannot be read or written",
-        errors=(LocalFileError,),
+        errors=(LocalFileError, JournalError),
     ),
+    Exit(code=16, meaning="no digest is kept: not verified", errors=(NoDigest,)),
 )  # fmt: skip
 
 
@@ -135,10 +147,15 @@ def complain(problem: BaseException | str) -> None:
     ctx = click.get_current_context(silent=True)
     if isinstance(problem, BaseException) and ctx and ctx.meta.get(DEBUG):
         click.echo("".join(traceback.format_exception(problem)), err=True, nl=False)
-    # Wipes what a progress bar has drawn in the line.
-    wipe = "\r\x1b[K" if sys.stderr.isatty() else ""
     text = " ".join(str(problem).splitlines())
-    click.echo(f"{wipe}{PROGRAM}: {text}", err=True)
+    say(f"{PROGRAM}: {text}", err=True)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print a line where a progress bar may have been drawn."""
+    if sys.stderr.isatty():
+        click.echo("\r\x1b[K", err=True, nl=False)
+    click.echo(text, err=err)
 
 
 class Failures:

@@ -15,13 +15,22 @@ from pacifica_archive_core.ids import checked_file_id
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ByteRange", "byte_range", "file_id", "file_ids", "pairs_argument"]
+__all__ = [
+    "ByteRange",
+    "byte_range",
+    "byte_rate",
+    "file_id",
+    "file_ids",
+    "pairs_argument",
+]
 
 _Decorated = TypeVar("_Decorated", bound="Callable[..., Any]")
 _Result = TypeVar("_Result")
 
 # As in a URL: what int() takes beyond, such as +1 or 1_2, is a slip of the pen.
 _ID = re.compile(r"0|[1-9][0-9]{0,18}")
+_RATE = re.compile(r"([1-9][0-9]{0,11})([kMG]?)")
+_ZEROS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _RANGE = re.compile(r"([0-9]{1,19})-([0-9]{0,19})|-([0-9]{1,19})")
 
 
@@ -115,3 +124,15 @@ def byte_range(text: str) -> ByteRange:
         if found.within(10**20):
             return found
     raise click.BadParameter(f"{text!r} is none of FIRST-LAST, FIRST- and -COUNT")
+
+
+def byte_rate(text: str) -> int:
+    """
+    Return the bytes a second that ``text`` is.
+
+    >>> byte_rate("250"), byte_rate("20M")
+    (250, 20000000)
+    """
+    if match := _RATE.fullmatch(text):
+        return int(match[1]) * _ZEROS[match[2]]
+    raise click.BadParameter(f"{text!r} is no number above 0 with k, M, G or nothing")

@@ -4,35 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from click._termui_impl import ProgressBar
     from typing_extensions import Buffer
 
     from pacifica_archive_core.copying import Hasher
 
-__all__ = ["byte_progress", "file_progress"]
+__all__ = ["LONG_FILES", "byte_progress", "file_progress", "step_progress"]
 
 #: Shorter work is done before anyone has read the bar.
 _LONG_BYTES = 1 << 24
-_LONG_FILES = 100
+LONG_FILES = 100
 
 _Item = TypeVar("_Item")
 
 
 class _Blocks:
-    """Moves a bar by the blocks that ``copy`` hands to its hashers."""
+    """Moves a bar by the blocks that copies hand to their hashers, in any thread."""
 
     def __init__(self, bar: ProgressBar[int]) -> None:
         self._bar = bar
+        self._lock = threading.Lock()
 
     def update(self, data: Buffer) -> None:
-        with memoryview(data) as view:
+        with memoryview(data) as view, self._lock:
             self._bar.update(view.nbytes)
 
 
@@ -55,8 +57,18 @@ def byte_progress(label: str, size: int | None) -> Iterator[Sequence[Hasher]]:
 @contextlib.contextmanager
 def file_progress(label: str, files: Sequence[_Item]) -> Iterator[Iterable[_Item]]:
     """Yield the files, showing how many of them are done."""
-    if len(files) < _LONG_FILES or not sys.stderr.isatty():
+    if len(files) < LONG_FILES or not sys.stderr.isatty():
         yield files
         return
     with click.progressbar(files, label=label, file=sys.stderr) as bar:
         yield bar
+
+
+@contextlib.contextmanager
+def step_progress(label: str, count: int) -> Iterator[Callable[[], object]]:
+    """Yield what tells that one more of ``count`` files is done."""
+    if count < LONG_FILES or not sys.stderr.isatty():
+        yield lambda: None
+        return
+    with click.progressbar(length=count, label=label, file=sys.stderr) as bar:
+        yield lambda: bar.update(1)

@@ -23,7 +23,9 @@ from pacifica_archive_core.cli.parameters import (
 from pacifica_archive_core.cli.progress import byte_progress
 from pacifica_archive_core.cli.selection import archive_options, opened
 from pacifica_archive_core.copying import copy
-from pacifica_archive_core.errors import IncompleteWrite
+from pacifica_archive_core.digests import ALGORITHMS, DEFAULT_ALGORITHM, Hashes
+from pacifica_archive_core.errors import DigestMismatch, IncompleteWrite
+from pacifica_archive_core.verify import find_difference, known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["get", "put"]
 
 _STANDARD = "-"
+_NO_DIGEST = "none"
 
 
 @click.command
@@ -49,6 +52,16 @@ _STANDARD = "-"
     help="Store nothing unless exactly so many come: for a pipe, whose breaking"
     " looks like its end. With one FILE only.",
 )
+@click.option(
+    "--digest",
+    "algorithms",
+    type=click.Choice([*ALGORITHMS, _NO_DIGEST]),
+    multiple=True,
+    metavar="NAME",
+    help="Keep this digest with the file, computed while it is read:"
+    f" {', '.join(ALGORITHMS)} or {_NO_DIGEST}; repeatable"
+    f"  [default: {DEFAULT_ALGORITHM}]",
+)
 @archive_options
 def put(
     *,
@@ -56,6 +69,7 @@ def put(
     pairs: tuple[tuple[int, str], ...],
     overwrite: bool,
     size: int | None,
+    algorithms: tuple[str, ...],
 ) -> None:
     """
     Store each FILE under its ID, whole or not at all.
@@ -68,10 +82,21 @@ def put(
         raise click.UsageError("--size goes with one FILE")
     if sum(name == _STANDARD for _, name in pairs) > 1:
         raise click.UsageError("standard input can be stored once")
+    if _NO_DIGEST in algorithms:
+        if {*algorithms} != {_NO_DIGEST}:
+            raise click.UsageError(f"--digest {_NO_DIGEST} stands alone")
+        algorithms = ()
+    elif not algorithms:
+        algorithms = (DEFAULT_ALGORITHM,)
     with opened(spec) as (archive, failures):
         for file_id, name in pairs:
             with failures.one():
-                _put(archive, file_id, name, size=size, overwrite=overwrite)
+                _put(
+                    *(archive, file_id, name),
+                    size=size,
+                    overwrite=overwrite,
+                    algorithms=algorithms,
+                )
 
 
 @click.command
@@ -89,6 +114,11 @@ def put(
     is_flag=True,
     help="Wait for files on tape, as long as the backend's options allow.",
 )
+@click.option(
+    "--no-check",
+    is_flag=True,
+    help="Do not compare the bytes with the digests kept with them.",
+)
 @archive_options
 def get(
     *,
@@ -96,21 +126,35 @@ def get(
     pairs: tuple[tuple[int, str], ...],
     wanted: ByteRange | None,
     recall: bool,
+    no_check: bool,
 ) -> None:
     """
     Fetch the file of each ID into FILE, whole or not at all.
 
     A FILE - is standard output. A FILE that exists is replaced, when all the
     bytes are there. It gets the time that is kept in the archive.
+    Bytes that do not have the digests kept with the file are an error, which
+    says where they went wrong; a --range of them cannot be checked.
     """
     with opened(spec) as (archive, failures):
         for file_id, name in pairs:
             with failures.one():
-                _get(archive, file_id, name, wanted=wanted, recall=recall)
+                _get(
+                    *(archive, file_id, name),
+                    wanted=wanted,
+                    recall=recall,
+                    check=not no_check and wanted is None,
+                )
 
 
 def _put(
-    archive: Archive, file_id: int, name: str, *, size: int | None, overwrite: bool
+    archive: Archive,
+    file_id: int,
+    name: str,
+    *,
+    size: int | None,
+    overwrite: bool,
+    algorithms: tuple[str, ...],
 ) -> None:
     with _local(file_id, name), _source(name) as source:
         found = source.state()
@@ -123,25 +167,40 @@ def _put(
                 mtime_ns=None if found is None else found.mtime_ns,
                 overwrite=overwrite,
             ) as writer,
-            byte_progress(f"put {file_id}", size) as hashers,
+            byte_progress(f"put {file_id}", size) as shown,
+            Hashes(algorithms) as hashes,
         ):
-            copy(source, writer, block_size=archive.block_size, hashers=hashers)
+            copy(
+                source,
+                writer,
+                block_size=archive.block_size,
+                hashers=(hashes, *shown),
+            )
+            writer.digests.update(hashes.digests())
             if source.state() != found:
                 raise IncompleteWrite(file_id, f"{name} changed while it was read")
 
 
 def _get(
-    archive: Archive, file_id: int, name: str, *, wanted: ByteRange | None, recall: bool
+    archive: Archive,
+    file_id: int,
+    name: str,
+    *,
+    wanted: ByteRange | None,
+    recall: bool,
+    check: bool,
 ) -> None:
     with archive.open(file_id, recall=recall) as reader:
         size = reader.status.size
         span = range(size) if wanted is None else wanted.within(size)
         if span is None:
             raise RangeOutside(file_id, f"none of its {size} bytes is in the range")
+        kept = known(reader.digests()) if check else {}
         with (
             _local(file_id, name),
             _target(name, reader.status.mtime_ns) as target,
-            byte_progress(f"get {file_id}", len(span)) as hashers,
+            byte_progress(f"get {file_id}", len(span)) as shown,
+            Hashes(kept) as hashes,
         ):
             reader.seek(span.start)
             copy(
@@ -149,8 +208,16 @@ def _get(
                 target,
                 block_size=archive.block_size,
                 size=len(span),
-                hashers=hashers,
+                hashers=(hashes, *shown),
             )
+            # Before the target appears.
+            if difference := find_difference(
+                reader,
+                kept=kept,
+                found=hashes.digests(),
+                block_size=archive.block_size,
+            ):
+                raise DigestMismatch(file_id, difference.reason)
 
 
 @contextlib.contextmanager
