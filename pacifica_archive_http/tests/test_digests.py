@@ -156,6 +156,12 @@ REFUSED: dict[str, Upload] = {
     "bit of the digest in a field": Upload(
         DATA, {"Repr-Digest": _flip(_field(DATA).encode(), 12).decode()}
     ),
+    "last bit of the digest in a field": Upload(
+        DATA, {"Repr-Digest": f"sha-256=:{_encode(_flip(MAKE['sha-256'](DATA), -1))}:"}
+    ),
+    "last bit of the digest in the tail": _tailed(
+        DATA, f"sha-256=:{_encode(_flip(MAKE['sha-256'](DATA), -1))}:"
+    ),
     "other digest in a field": Upload(DATA, {"Repr-Digest": _field(_flip(DATA, 0))}),
     "fields that disagree": Upload(
         DATA, {"Repr-Digest": _field(DATA), "Content-Digest": _field(LONG)}
@@ -376,7 +382,7 @@ def test_a_tail_needs_a_length(call: ByCall) -> None:
 def test_a_body_with_a_tail_that_is_refused_is_taken_in(call: ByCall) -> None:
     upload = _tailed(DATA)
     body = io.BytesIO(upload.body)
-    headers = {**upload.headers, "Last-Modified": "yesterday"}
+    headers = {**upload.headers, "If-Match": '"other"'}
 
     ByCall(call.app, {"wsgi.input": body})("PUT", "/5", upload.body, headers)
 
