@@ -76,23 +76,14 @@ class HttpArchive(Archive):
     def _create(
         self, file_id: int, *, size: int | None, mtime_ns: int | None, overwrite: bool
     ) -> ArchiveWriter:
+        headers = {"Content-Type": "application/octet-stream"}
+        if mtime_ns is not None:
+            headers["X-Pacifica-Mtime-Ns"] = str(mtime_ns)
+        if not overwrite:
+            headers["If-None-Match"] = "*"
         if size is None or size <= HELD:
-            return HeldWriter(
-                self,
-                self._server,
-                file_id,
-                size=size,
-                mtime_ns=mtime_ns,
-                overwrite=overwrite,
-            )
-        return StreamingWriter(
-            self,
-            self._server,
-            file_id,
-            size=size,
-            mtime_ns=mtime_ns,
-            overwrite=overwrite,
-        )
+            return HeldWriter(self, self._server, file_id, size=size, headers=headers)
+        return StreamingWriter(self, self._server, file_id, size=size, headers=headers)
 
     def _status(self, file_id: int) -> FileStatus:
         answer = self._ask_many("status", [file_id])[0]

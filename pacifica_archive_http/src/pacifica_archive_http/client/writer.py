@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 from abc import abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacifica_archive_core import (
@@ -30,12 +31,12 @@ from pacifica_archive_http.client.server import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pacifica_archive_core import Archive
     from pacifica_archive_http.client.server import Server
 
-__all__ = ["HeldWriter", "StreamingWriter"]
+__all__ = ["HELD", "HeldWriter", "StreamingWriter"]
 
 #: Bytes that are held in memory; longer files are sent as they come, or spooled.
 HELD = 1 << 20
@@ -50,10 +51,17 @@ _KEY = re.compile(r"[a-z*][a-z0-9_.*-]*")
 
 class _HttpWriter(ArchiveWriter):
     """
-    What both kinds have in common: headers, digests, and the server's word.
+    What both kinds have in common: framing, digests, and the server's word.
 
     The digest of what was written goes behind the bytes, and the server compares
     it with that of what it received before it stores the file.
+
+    Args:
+        archive: that the file is for.
+        server: of the archive.
+        file_id: the id.
+        size: bytes, if known.
+        headers: of the request, but for its framing.
     """
 
     def __init__(
@@ -63,17 +71,12 @@ class _HttpWriter(ArchiveWriter):
         file_id: int,
         *,
         size: int | None,
-        mtime_ns: int | None,
-        overwrite: bool,
+        headers: Mapping[str, str],
     ) -> None:
         super().__init__(archive, file_id, size=size)
         self._server = server
+        self._headers = headers
         self._hashes = Hashes((DEFAULT_ALGORITHM,))
-        self._headers = {"Content-Type": "application/octet-stream"}
-        if mtime_ns is not None:
-            self._headers["X-Pacifica-Mtime-Ns"] = str(mtime_ns)
-        if not overwrite:
-            self._headers["If-None-Match"] = "*"
 
     @abstractmethod
     def _pass_on(self, block: memoryview) -> None:
@@ -151,19 +154,23 @@ class HeldWriter(_HttpWriter):
         file_id: int,
         *,
         size: int | None,
-        mtime_ns: int | None,
-        overwrite: bool,
+        headers: Mapping[str, str],
     ) -> None:
-        super().__init__(
-            archive, server, file_id, size=size, mtime_ns=mtime_ns, overwrite=overwrite
-        )
-        # Not buffered: a forked child would write its copy of the buffer too.
-        self._spool = tempfile.SpooledTemporaryFile(HELD, buffering=0)  # noqa: SIM115 (until discarded)
+        super().__init__(archive, server, file_id, size=size, headers=headers)
+        self._held = bytearray()
+        # Not a file object: a forked child would flush it, and tell of its end.
+        self._spool: int | None = None
 
     def _pass_on(self, block: memoryview) -> None:
+        if self._spool is None and len(self._held) + len(block) <= HELD:
+            self._held += block
+            return
         try:
-            while block:
-                block = block[self._spool.write(block) :]
+            if self._spool is None:
+                self._spool, name = tempfile.mkstemp(prefix="pacifica-archive-")
+                Path(name).unlink()
+                _write_all(self._spool, memoryview(self._held))
+            _write_all(self._spool, block)
         except OSError as exc:
             raise ArchiveUnavailable(
                 f"file {self.file_id}: no temporary file can hold it here:"
@@ -182,14 +189,22 @@ class HeldWriter(_HttpWriter):
         self._discard()
 
     def _blocks(self, tail: bytes) -> Iterator[bytes]:
-        self._spool.seek(0)
-        while block := self._spool.read(_PIECE):
+        if self._spool is None:
+            # One packet, where both are short.
+            yield bytes(self._held) + tail
+            return
+        position = 0
+        while block := os.pread(self._spool, _PIECE, position):
             yield block
+            position += len(block)
         yield tail
 
     def _discard(self) -> None:
         self._hashes.close()
-        self._spool.close()
+        self._held.clear()
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            os.close(spool)
 
 
 class StreamingWriter(_HttpWriter):
@@ -202,12 +217,9 @@ class StreamingWriter(_HttpWriter):
         file_id: int,
         *,
         size: int,
-        mtime_ns: int | None,
-        overwrite: bool,
+        headers: Mapping[str, str],
     ) -> None:
-        super().__init__(
-            archive, server, file_id, size=size, mtime_ns=mtime_ns, overwrite=overwrite
-        )
+        super().__init__(archive, server, file_id, size=size, headers=headers)
         self._connection = server.connect()
         try:
             self._connection.request(
@@ -264,3 +276,9 @@ class StreamingWriter(_HttpWriter):
         # The last byte is the digests', so the server has no whole body before.
         with contextlib.closing(self._hashes):
             self._server.drop(self._connection)
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    position = 0
+    while position < len(data):
+        position += os.write(descriptor, data[position:])
