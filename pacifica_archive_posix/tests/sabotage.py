@@ -20,8 +20,14 @@ import attrs
 import pytest
 
 from pacifica_archive_core import errnos
-from pacifica_archive_posix import adopt, archive, errors, files, incoming
+from pacifica_archive_posix import adopt, archive, errors, files, incoming, record
 from pacifica_archive_posix.archive import PosixArchive
+from pacifica_archive_posix.digests import (
+    Digested,
+    read_digested,
+    read_digests,
+    stamp_of,
+)
 from pacifica_archive_posix.directories import Directories
 from pacifica_archive_posix.incoming import Incoming, IncomingFile
 
@@ -61,11 +67,24 @@ def seal_mode_first(
     self: IncomingFile,
     *,
     mtime_ns: int | None,
-    attributes: Any,
-    durable: bool,
+    **more: Any,
 ) -> None:
     os.fchmod(self._held(), 0o444)
-    SEAL(self, mtime_ns=mtime_ns, attributes=attributes, durable=durable)
+    SEAL(self, mtime_ns=mtime_ns, **more)
+
+
+class AnyVersion:
+    """It is equal to every other."""
+
+    def __eq__(self, _other: object) -> bool:
+        return True
+
+    __hash__ = None  # type: ignore[assignment] # of no dictionary
+
+
+def read_and_prove(fd: int) -> Digested | None:
+    kept = read_digests(fd)
+    return kept and attrs.evolve(kept, stamp=stamp_of(os.fstat(fd)))
 
 
 def remove_by_name(self: Incoming, name: str) -> None:
@@ -102,6 +121,7 @@ KILL = (
 )
 NOBODY = "test_unprivileged.py::test_all_can_be_done_by_the_owner_of_the_prefix"
 WAY = "test_adopt.py::test_a_way_of_no_files_is_refused_at_once"
+COPIED = "test_adopt.py::test_digests_are_copied_across_file_systems_if_they_are_proven"
 CONTRACT = "test_contract.py::TestFlat::"
 BREAKAGES = {
     "the bytes are not synced": Breakage(
@@ -218,7 +238,64 @@ BREAKAGES = {
         incoming,
         "ATTRIBUTE",
         "user.other.",
-        ("test_adopt.py::test_digests_of_a_source_are_dropped[flat]",),
+        (
+            "test_adopt.py::test_digests_that_may_be_of_other_bytes_are_dropped[flat-size]",
+        ),
+    ),
+    "a source loses its digests": Breakage(
+        incoming,
+        "proven_digests",
+        lambda _fd, _found: {},
+        (
+            "test_adopt.py::test_digests_that_are_proven_are_kept[flat]",
+            CONTRACT + "test_digests_outlive_an_adoption",
+        ),
+    ),
+    "a source is trusted with its digests": Breakage(
+        incoming,
+        "proven_digests",
+        lambda fd, _found: {} if (kept := read_digested(fd)) is None else kept.digests,
+        (
+            "test_adopt.py::test_digests_that_may_be_of_other_bytes_are_dropped[flat-mtime]",
+            CONTRACT + "test_an_adopted_file_has_no_digests_of_bytes_that_it_had",
+        ),
+    ),
+    "a copy is trusted with its digests": Breakage(
+        archive,
+        "proven_digests",
+        lambda fd, _found: {} if (kept := read_digested(fd)) is None else kept.digests,
+        (COPIED + "[flat-unproven]",),
+    ),
+    "readers tell digests of the name": Breakage(
+        files.PosixReader,
+        "digests",
+        lambda self: self._archive.digests(self.status.file_id),
+        (
+            CONTRACT + "test_a_reader_has_no_digests_of_another_version[replaced]",
+            CONTRACT + "test_digests_are_of_the_bytes_that_were_read",
+            "test_archive.py::test_a_reader_has_the_digests_of_its_own_version",
+        ),
+    ),
+    "digests are recorded with any version": Breakage(
+        PosixArchive,
+        "_version_of",
+        lambda self, file_id, _fd, _found: AnyVersion(),
+        (
+            CONTRACT + "test_nothing_is_recorded_with_another_version[replaced]",
+            CONTRACT + "test_no_digest_is_recorded_with_bytes_that_it_is_not_of",
+        ),
+    ),
+    "digests are recorded without a lock": Breakage(
+        archive,
+        "lock",
+        lambda _fd: None,
+        ("test_record.py::test_of_two_who_record_at_once_none_undoes_the_other",),
+    ),
+    "new digests prove those of before": Breakage(
+        record,
+        "read_digests",
+        read_and_prove,
+        ("test_record.py::test_new_digests_do_not_prove_those_of_before",),
     ),
     "a source is not looked at again": Breakage(
         adopt.Source,

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+import stat
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -20,6 +23,9 @@ OLD = hashlib.shake_128(b"old").digest(3000)
 NEW = hashlib.shake_128(b"new").digest(5000)
 LARGE = NEW * (40 * 2**20 // len(NEW))
 DIGESTS = {"sha-256": hashlib.sha256(NEW).digest(), "md5": bytes(16)}
+#: The extended attribute that has them, and those that a tree of before has.
+DIGESTED = "user.pacifica_archive.digested"
+SINGLE = "user.pacifica_archive.digest."
 # Nested, they are in two directories of their own: 56/34.
 NEIGHBOUR = 0x113456
 FILE_ID = 0x123456
@@ -74,8 +80,14 @@ class Scene:
         return archive
 
 
-def store(archive: PosixArchive, file_id: int, data: bytes) -> None:
+def store(
+    archive: PosixArchive,
+    file_id: int,
+    data: bytes,
+    digests: Mapping[str, bytes] | None = None,
+) -> None:
     with archive.create(file_id, overwrite=True) as writer:
+        writer.digests.update(digests or {})
         writer.write(data)
 
 
@@ -93,6 +105,29 @@ def put(
         writer.digests.update(digests or {})
         writer.write(data[:1000])
         writer.write(data[1000:])
+
+
+def digested(
+    size: int = len(NEW),
+    mtime_ns: int = MTIME_NS,
+    digests: Mapping[str, bytes] = MappingProxyType(DIGESTS),
+) -> bytes:
+    """Return the value that an attribute of digests is to have."""
+    pairs = [f"{name}={digests[name].hex()}" for name in sorted(digests)]
+    return " ".join([f"{size} {mtime_ns}", *pairs]).encode()
+
+
+def attributes(path: Path) -> dict[str, bytes]:
+    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+
+
+def set_single(path: Path, digests: Mapping[str, bytes]) -> None:
+    """Give a file digests as a tree of before has them."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    path.chmod(mode | stat.S_IWUSR)
+    for name, value in digests.items():
+        os.setxattr(path, SINGLE + name, value)
+    path.chmod(mode)
 
 
 def delete(archive: PosixArchive, _home: Path) -> None:

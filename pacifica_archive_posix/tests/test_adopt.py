@@ -11,7 +11,18 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from clocks import TICK_NS, let_tick
-from scenes import DIGESTS, NEW, OLD, put, store
+from scenes import (
+    DIGESTED,
+    DIGESTS,
+    NEW,
+    OLD,
+    SINGLE,
+    attributes,
+    digested,
+    put,
+    set_single,
+    store,
+)
 from syscalls import Calls, recorded
 
 from pacifica_archive_core import CommitUnclear, FileExists, SourceRefused
@@ -23,7 +34,6 @@ if TYPE_CHECKING:
 
     from pacifica_archive_posix.incoming import IncomingFile
 
-DIGEST = "user.pacifica_archive.digest."
 MTIME_NS = 1_000_000_001
 
 
@@ -151,9 +161,31 @@ def test_a_file_with_two_names_is_not_copied(
     assert source.exists()
 
 
-def test_digests_of_a_source_are_dropped(archive: PosixArchive, source: Path) -> None:
-    """They may be of bytes that it had before; other attributes are its own."""
-    os.setxattr(source, f"{DIGEST}md5", bytes(16))
+def with_digests(
+    source: Path, *, size: int = len(NEW), mtime_ns: int = MTIME_NS
+) -> Path:
+    """Let a source have digests, as if an archive had kept them."""
+    os.setxattr(source, DIGESTED, digested(size=size, mtime_ns=mtime_ns))
+    return source
+
+
+def test_digests_that_are_proven_are_kept(archive: PosixArchive, source: Path) -> None:
+    archive.adopt(1, str(with_digests(source)))
+
+    assert (DIGESTS, {DIGESTED: digested(mtime_ns=MTIME_NS)}) == (
+        archive.digests(1),
+        attributes(archive.local_path(1)),
+    )
+
+
+@pytest.mark.parametrize(
+    "proof", [{"size": 1}, {"mtime_ns": MTIME_NS + 1}], ids=["size", "mtime"]
+)
+def test_digests_that_may_be_of_other_bytes_are_dropped(
+    archive: PosixArchive, source: Path, proof: dict[str, int]
+) -> None:
+    """Attributes of others are the file's own."""
+    with_digests(source, **proof)
     os.setxattr(source, "user.other", b"kept")
     archive.adopt(1, str(source))
 
@@ -161,6 +193,46 @@ def test_digests_of_a_source_are_dropped(archive: PosixArchive, source: Path) ->
         archive.digests(1),
         os.listxattr(archive.local_path(1)),
     )
+
+
+def test_digests_of_a_tree_of_before_are_dropped(
+    archive: PosixArchive, source: Path
+) -> None:
+    """Nothing proves them."""
+    set_single(source, DIGESTS)
+    archive.adopt(1, str(source))
+
+    assert ({}, {}) == (archive.digests(1), attributes(archive.local_path(1)))
+
+
+@pytest.mark.parametrize(
+    ("proof", "kept"), [({}, DIGESTS), ({"size": 1}, {})], ids=["proven", "unproven"]
+)
+def test_digests_are_copied_across_file_systems_if_they_are_proven(
+    archive: PosixArchive, memory: Path, proof: dict[str, int], kept: dict[str, bytes]
+) -> None:
+    source = memory / "source"
+    source.write_bytes(NEW)
+    os.utime(source, ns=(0, MTIME_NS))
+    try:
+        with_digests(source, **proof)
+    except OSError:
+        pytest.skip("lacks extended attributes in memory")
+    options = attrs.evolve(archive.options, adopt_roots=(memory,))
+    with PosixArchive(options) as own:
+        own.adopt(1, str(source))
+
+    assert kept == archive.digests(1)
+
+
+def test_a_source_with_digests_is_adopted_by_as_many_calls_but_one(
+    archive: PosixArchive, source: Path
+) -> None:
+    with recorded() as calls:
+        archive.adopt(1, str(with_digests(source)))
+    found = [name for name in calls.names if "xattr" in name]
+
+    assert ["listxattr", "getxattr"] == found
 
 
 def test_nothing_that_a_source_has_of_an_archived_file_is_kept(
@@ -177,22 +249,22 @@ def test_a_source_that_is_not_taken_is_left_as_it_was(
     archive: PosixArchive, source: Path
 ) -> None:
     """Though it is sealed before it is known that another was faster."""
-    os.setxattr(source, f"{DIGEST}md5", bytes(16))
+    set_single(source, {"md5": bytes(16)})
     source.chmod(0o640)
 
     with recorded() as good:
         archive.adopt(1, str(source))
     archive.local_path(1).chmod(0o640)
     archive.local_path(1).rename(source)
-    os.setxattr(source, f"{DIGEST}md5", bytes(16))
+    set_single(source, {"md5": bytes(16)})
     number = good.switch
     race = Calls(first=number, last=number, disturb=lambda _: store(archive, 1, OLD))
     with recorded(race), pytest.raises(FileExists):
         archive.adopt(1, str(source))
 
-    assert (0o640, {f"{DIGEST}md5": bytes(16)}, 1) == (
+    assert (0o640, {SINGLE + "md5": bytes(16)}, 1) == (
         stat.S_IMODE(source.stat().st_mode),
-        {name: os.getxattr(source, name) for name in os.listxattr(source)},
+        attributes(source),
         source.stat().st_nlink,
     )
 
@@ -224,11 +296,11 @@ def test_a_source_that_is_not_taken_has_its_mode_where_there_are_no_attributes(
 def test_after_an_unclear_adoption_no_digest_comes_back(
     archive: PosixArchive, source: Path
 ) -> None:
-    os.setxattr(source, f"{DIGEST}md5", bytes(16))
+    set_single(source, {"md5": bytes(16)})
     with recorded() as good:
         archive.adopt(2, str(source))
     source.write_bytes(NEW)
-    os.setxattr(source, f"{DIGEST}md5", bytes(16))
+    set_single(source, {"md5": bytes(16)})
     # The last but one: of the directory that the file has come to.
     number = [n for n, name in enumerate(good.names) if name == "fsync"][-2]
 
@@ -256,7 +328,7 @@ def test_the_file_of_another_id_is_moved_when_allowed(
         own.adopt(1, str(taken))
         found = own.local_path(1).read_bytes(), own.digests(1), taken.exists()
 
-    assert (NEW, {}, False) == found
+    assert (NEW, DIGESTS, False) == found
 
 
 def test_no_file_adopts_itself_though_ids_are_allowed(archive: PosixArchive) -> None:

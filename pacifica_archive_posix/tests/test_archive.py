@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import os
 import socket
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from scenes import DIGESTS, FILE_ID, MTIME_NS, NEW, OLD, put, store
+from scenes import (
+    DIGESTED,
+    DIGESTS,
+    FILE_ID,
+    MTIME_NS,
+    NEW,
+    OLD,
+    attributes,
+    digested,
+    put,
+    set_single,
+    store,
+)
 from syscalls import Calls, failing, recorded
 
 from pacifica_archive_core import (
@@ -34,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-DIGEST = "user.pacifica_archive.digest."
+PLAIN_ID, DIGESTED_ID = 7, 8
 
 
 @pytest.fixture
@@ -79,30 +93,169 @@ def test_a_file_is_read_only_whatever_the_umask(
     assert 0o444 == stat.S_IMODE((tmp_path / str(FILE_ID)).stat().st_mode)
 
 
-def test_digests_are_extended_attributes(archive: PosixArchive, tmp_path: Path) -> None:
+def test_digests_are_an_extended_attribute(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    """In words, with the size and the mtime that prove them."""
     put(archive, tmp_path, digests=DIGESTS)
-    path = tmp_path / str(FILE_ID)
 
-    assert {DIGEST + name: value for name, value in DIGESTS.items()} == {
-        name: os.getxattr(path, name) for name in os.listxattr(path)
-    }
+    assert {DIGESTED: digested()} == attributes(tmp_path / str(FILE_ID))
 
 
-def test_digests_are_of_one_version(archive: PosixArchive, tmp_path: Path) -> None:
+def test_digests_are_stamped_with_the_mtime_that_the_file_system_keeps(
+    archive: PosixArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which may be of whole seconds."""
+    real = os.utime
+
+    def cut(fd: int, *, ns: tuple[int, int]) -> None:
+        real(fd, ns=(ns[0], ns[1] // 10**9 * 10**9))
+
+    monkeypatch.setattr(os, "utime", cut)
+    put(archive, tmp_path, digests=DIGESTS)
+
+    assert {DIGESTED: digested(mtime_ns=MTIME_NS // 10**9 * 10**9)} == attributes(
+        tmp_path / str(FILE_ID)
+    )
+
+
+@pytest.mark.parametrize(
+    "digests",
+    [{"with space=and %": b"\0", "\N{GREEK SMALL LETTER PI}": b"\xff"}, {"": b""}],
+)
+def test_digests_of_any_name_are_kept(
+    archive: PosixArchive, tmp_path: Path, digests: dict[str, bytes]
+) -> None:
+    put(archive, tmp_path, digests=digests)
+
+    assert digests == archive.digests(FILE_ID)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"5000 1",
+        b"5000 1 ",
+        b"5000 sha-256=00",
+        b"5000 1 sha-256=0",
+        b"5000 1 sha-256=zz",
+        b"5000 1 sha-256",
+        b"5000 1  sha-256=00",
+        b"5000 1 sha-256=00\n",
+        b"- 1 sha-256=00",
+        b"5000 1 \xff=00",
+    ],
+)
+def test_what_we_did_not_write_is_no_digest(
+    archive: PosixArchive, tmp_path: Path, value: bytes
+) -> None:
+    put(archive, tmp_path)
+    (tmp_path / str(FILE_ID)).chmod(0o644)
+    os.setxattr(tmp_path / str(FILE_ID), DIGESTED, value)
+
+    assert {} == archive.digests(FILE_ID)
+
+
+def test_digests_of_a_tree_of_before_are_told(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    """It has an attribute for each."""
+    put(archive, tmp_path)
+    set_single(tmp_path / str(FILE_ID), DIGESTS)
+    with archive.open(FILE_ID) as reader:
+        found = reader.digests()
+
+    assert (DIGESTS, DIGESTS) == (found, archive.digests(FILE_ID))
+
+
+def test_digests_of_a_tree_of_before_are_of_one_version(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
     """Though the file is replaced while they are read one by one."""
     others = {name: value[::-1] + b"!" for name, value in DIGESTS.items()}
-    put(archive, tmp_path, digests=DIGESTS)
+    put(archive, tmp_path)
+    set_single(tmp_path / str(FILE_ID), DIGESTS)
     with recorded() as good:
         archive.digests(FILE_ID)
-    number = good.names.index("getxattr") + 1
+    number = good.names.index("listxattr") + 2
 
     def replace(_name: str) -> None:
-        put(archive, tmp_path, digests=others, overwrite=True)
+        put(archive, tmp_path, overwrite=True)
+        set_single(tmp_path / str(FILE_ID), others)
 
-    with recorded(Calls(first=number, last=number, disturb=replace)):
+    with recorded(Calls(first=number, last=number, disturb=replace)) as calls:
         found = archive.digests(FILE_ID)
 
-    assert others == found
+    assert ("getxattr", others) == (calls.seen[number].name, found)
+
+
+def test_a_reader_has_the_digests_of_its_own_version(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    """They hang on the inode, whatever the name is by now."""
+    put(archive, tmp_path, digests=DIGESTS)
+    with archive.open(FILE_ID) as reader:
+        put(archive, tmp_path, data=OLD, overwrite=True)
+        replaced = reader.digests()
+        archive.delete(FILE_ID)
+        deleted = reader.digests()
+
+    assert (DIGESTS, DIGESTS) == (replaced, deleted)
+
+
+CALLS: dict[str, tuple[Callable[[PosixArchive, Path], object], dict[str, int]]] = {
+    "put without digests": (put, {}),
+    "put with digests": (functools.partial(put, digests=DIGESTS), {"setxattr": 1}),
+    "digests": (lambda archive, _: archive.digests(DIGESTED_ID), {"getxattr": 1}),
+    "digests of none": (
+        lambda archive, _: archive.digests(PLAIN_ID),
+        {"getxattr": 1, "listxattr": 1},
+    ),
+    "digests of a reader": (
+        lambda archive, _: told(archive, DIGESTED_ID),
+        {"getxattr": 1},
+    ),
+    "digests of a status": (
+        lambda archive, _: archive.digests_of(archive.status(DIGESTED_ID)),
+        {"getxattr": 1},
+    ),
+    "get": (lambda archive, _: fetched(archive, DIGESTED_ID), {}),
+}
+
+
+def told(archive: PosixArchive, file_id: int) -> object:
+    with archive.open(file_id) as reader:
+        return reader.digests()
+
+
+def fetched(archive: PosixArchive, file_id: int) -> bytes:
+    with archive.open(file_id) as reader:
+        return reader.readall()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_digests_are_few_calls(
+    archive: PosixArchive, tmp_path: Path, name: str
+) -> None:
+    call, expected = CALLS[name]
+    store(archive, PLAIN_ID, OLD)
+    store(archive, DIGESTED_ID, OLD, DIGESTS)
+    with recorded() as calls:
+        call(archive, tmp_path)
+    found = Counter(each for each in calls.names if "xattr" in each)
+
+    assert expected == found
+
+
+def test_digests_of_the_present_version_are_one_call(
+    archive: PosixArchive,
+) -> None:
+    store(archive, DIGESTED_ID, OLD, DIGESTS)
+    with recorded() as calls:
+        archive.digests(DIGESTED_ID)
+
+    assert ["getxattr"] == calls.names
 
 
 def test_attributes_of_others_are_no_digests(
@@ -129,9 +282,7 @@ def test_attributes_of_a_backend_over_this_one_are_kept_beside_the_digests(
         put(archive, tmp_path, digests=DIGESTS)
     path = tmp_path / str(FILE_ID)
 
-    assert {"user.mark", *(DIGEST + name for name in DIGESTS)} == set(
-        os.listxattr(path)
-    )
+    assert {"user.mark", DIGESTED} == set(os.listxattr(path))
 
 
 def test_a_backend_over_this_one_spreads_its_files_over_directories(

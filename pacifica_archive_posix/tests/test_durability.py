@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 from disk import Disk, Found
-from scenes import MTIME_NS, NEIGHBOUR, OLD, SCENES, store
+from scenes import DIGESTED, MTIME_NS, NEIGHBOUR, OLD, SCENES, digested, store
 from syscalls import Call, Calls, recorded
 
 from pacifica_archive_posix import PosixArchive
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-DIGEST = "user.pacifica_archive.digest."
 MIB_32 = 1 << 25
 
 
@@ -71,7 +70,7 @@ def record(name: str, home: Path, *, unsynced_directories: bool = False) -> Reco
             data=scene.new,
             mode=0o444,
             mtime_ns=MTIME_NS if taken is None else taken.mtime_ns,
-            attributes={DIGEST + k: v for k, v in scene.digests.items()},
+            attributes={DIGESTED: digested()} if scene.digests else {},
         )
     return Record(
         path=path,

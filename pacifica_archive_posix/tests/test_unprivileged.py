@@ -94,7 +94,11 @@ def test_a_source_that_could_not_be_removed_is_not_taken(home: Path) -> None:
     assert ["AccessDenied", True, 1] == as_nobody(act, home)
 
 
-def test_digests_of_a_read_only_source_are_dropped(home: Path) -> None:
+@pytest.mark.parametrize("changed", [False, True])
+def test_digests_of_a_read_only_source_are_kept_or_dropped(
+    home: Path,
+    changed: bool,  # noqa: FBT001 (a parameter of pytest's)
+) -> None:
     scene = SCENES["create with digests"]
 
     def act() -> list[object]:
@@ -103,10 +107,13 @@ def test_digests_of_a_read_only_source_are_dropped(home: Path) -> None:
             scene.act(archive, home)
             source = home / "inbox" / "source"
             archive.local_path(FILE_ID).rename(source)
+            if changed:
+                os.utime(source)
             archive.adopt(1, str(source))
-            return [get(archive, 1) == NEW, dict(archive.digests(1))]
+            kept = {} if changed else scene.digests
+            return [get(archive, 1) == NEW, dict(archive.digests(1)) == kept]
 
-    assert [True, {}] == as_nobody(act, home)
+    assert [True, True] == as_nobody(act, home)
 
 
 def test_leftovers_of_a_read_only_kind_are_swept(home: Path) -> None:

@@ -31,11 +31,18 @@ from pacifica_archive_core import (
 )
 from pacifica_archive_posix.adopt import Source, opened_source
 from pacifica_archive_posix.descriptors import opened, release, synced
+from pacifica_archive_posix.digests import (
+    DIGESTED,
+    proven_digests,
+    read_digested,
+    read_single,
+)
 from pacifica_archive_posix.directories import Directories
 from pacifica_archive_posix.errors import NAME, READ, SWITCH, error_of
 from pacifica_archive_posix.files import PosixReader, PosixWriter
-from pacifica_archive_posix.incoming import DIGEST, Incoming, IncomingFile
+from pacifica_archive_posix.incoming import Incoming, IncomingFile
 from pacifica_archive_posix.layout import Layout
+from pacifica_archive_posix.record import lock, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -220,15 +227,22 @@ class PosixArchive(Archive):
         """Return the digests kept with the present version."""
         file_id = self._ready(file_id)
         path = self._layout.path(file_id)
-        # By the name, since to open a file may be to recall it from tape; so again
-        # if the name was given to another version meanwhile.
-        while True:
-            version = version_of(self._stat(file_id))
-            found, failure = _read_digests(path)
-            if version == version_of(self._stat(file_id)):
-                if failure is not None:
-                    raise error_of(failure, file_id) from failure
-                return found
+        try:
+            # By the name, since to open a file may be to recall it from tape. It is one
+            # call, and so of one version.
+            if (kept := read_digested(path)) is not None:
+                return kept.digests
+            # Of a tree of before they are read one by one; so again if the name was
+            # given to another version meanwhile.
+            while True:
+                version = version_of(self._stat(file_id))
+                found, failure = _read_single(path)
+                if version == version_of(self._stat(file_id)):
+                    if failure is not None:
+                        raise failure
+                    return found
+        except OSError as exc:
+            raise self._error_of(exc, file_id, NAME) from exc
 
     def local_path(self, file_id: int) -> Path:
         """
@@ -367,8 +381,9 @@ class PosixArchive(Archive):
         """
         Make the file at the absolute path ``source`` the file of this id.
 
-        It keeps its mtime. Digests kept with it are dropped, since they may be of
-        other bytes. Across file systems it is copied, else moved.
+        It keeps its mtime, and digests that an archive has kept with it, if it has
+        the size and the mtime that it had then; others may be of other bytes. Across
+        file systems it is copied, else moved.
 
         Raises:
             SourceRefused: the path is not absolute, not below ``adopt_roots``, leads
@@ -447,6 +462,7 @@ class PosixArchive(Archive):
             overwrite=overwrite,
         ) as writer:
             try:
+                writer.digests.update(proven_digests(source.fd, status))
                 while block := os.pread(source.fd, self.block_size, writer.written):
                     writer.write(block)
                 now = os.fstat(source.fd)
@@ -454,6 +470,44 @@ class PosixArchive(Archive):
                 raise error_of(exc, file_id) from exc
             if (now.st_size, now.st_ctime_ns) != (status.st_size, status.st_ctime_ns):
                 raise SourceRefused(file_id, "the source is being written to")
+
+    # --- recording -------------------------------------------------------------
+
+    def record_digests(
+        self, file_id: int, digests: Mapping[str, bytes], *, version: str
+    ) -> bool:
+        """
+        Keep digests with the version they were made of; those kept stay.
+
+        The status's ``version`` changes by it, unless all of them are kept already.
+
+        Raises:
+            NoSuchFile: no file is stored under this id.
+            NotSupported: the file system has no extended attributes.
+            CommitUnclear: recorded, or not: look at its digests.
+        """
+        file_id = self._ready(file_id)
+        self._ensure_writable(file_id)
+        # To open a FIFO would hang.
+        self._stat(file_id)
+        fd = None
+        try:
+            fd = os.open(self._layout.path(file_id), _READ)
+            lock(fd)
+            found = os.fstat(fd)
+            if self._version_of(file_id, fd, found) != version:
+                return False
+            record(file_id, fd, found, digests, durable=self._durable)
+        except OSError as exc:
+            raise self._error_of(exc, file_id, NAME) from exc
+        finally:
+            if fd is not None:
+                release(fd)
+        return True
+
+    def _version_of(self, file_id: int, fd: int, found: os.stat_result) -> str:  # noqa: ARG002 (for those over this one)
+        """Return the version of an open file, as its status has it."""
+        return version_of(found)
 
     # --- the store -------------------------------------------------------------
 
@@ -481,7 +535,7 @@ class PosixArchive(Archive):
 
     def _look_for_digests(self) -> None:
         try:
-            os.getxattr(self._prefix, f"{DIGEST}sha-256")
+            os.getxattr(self._prefix, DIGESTED)
         except OSError as exc:
             if exc.errno == errno.EOPNOTSUPP:
                 if not self._missed_digests:
@@ -513,19 +567,11 @@ def version_of(found: os.stat_result) -> str:
     return f"{found.st_ino:x}-{found.st_ctime_ns:x}-{found.st_size:x}"
 
 
-def _read_digests(path: str) -> tuple[dict[str, bytes], OSError | None]:
+def _read_single(path: str) -> tuple[Mapping[str, bytes], OSError | None]:
     try:
-        names = [
-            name
-            for name in os.listxattr(path, follow_symlinks=False)
-            if name.startswith(DIGEST)
-        ]
-        return {
-            name.removeprefix(DIGEST): os.getxattr(path, name, follow_symlinks=False)
-            for name in names
-        }, None
+        return read_single(path), None
     except OSError as exc:
-        return {}, None if exc.errno == errno.EOPNOTSUPP else exc
+        return {}, exc
 
 
 def _has_moved(

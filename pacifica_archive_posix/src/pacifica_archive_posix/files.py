@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pacifica_archive_core import ArchiveReader, ArchiveWriter
 from pacifica_archive_posix.descriptors import release
+from pacifica_archive_posix.digests import read_digests
 from pacifica_archive_posix.errors import READ, error_of
-from pacifica_archive_posix.incoming import DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,6 +40,15 @@ class PosixReader(ArchiveReader):
 
     def _release(self) -> None:
         release(self._fd)
+
+    def digests(self) -> Mapping[str, bytes]:
+        """Return the digests kept with the version that is open; empty if none."""
+        self._wanted(0)
+        try:
+            kept = read_digests(self._fd)
+        except OSError as exc:
+            raise error_of(exc, self.status.file_id) from exc
+        return {} if kept is None else kept.digests
 
     def fileno(self) -> int:
         """
@@ -89,8 +98,8 @@ class PosixWriter(ArchiveWriter):
         try:
             self._file.seal(
                 mtime_ns=self._mtime_ns,
-                attributes=dict(self._attributes)
-                | {DIGEST + name: value for name, value in self.digests.items()},
+                attributes=self._attributes,
+                digests=self.digests,
                 durable=self._durable,
             )
         except OSError as exc:

@@ -17,20 +17,24 @@ from typing import TYPE_CHECKING
 
 from pacifica_archive_posix import libc
 from pacifica_archive_posix.descriptors import release
+from pacifica_archive_posix.digests import (
+    ATTRIBUTE,
+    DIGESTED,
+    Digested,
+    keep_digests,
+    proven_digests,
+    stamp_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["DIGEST", "INCOMING", "TICK_S", "Incoming", "IncomingFile", "try_flock"]
+__all__ = ["INCOMING", "TICK_S", "Incoming", "IncomingFile", "try_flock"]
 
 _log = logging.getLogger(__name__)
 
 #: The directory in the prefix that holds the files that are being stored.
 INCOMING = ".incoming"
-#: All that is kept beside a file's bytes is in extended attributes of such names.
-ATTRIBUTE = "user.pacifica_archive."
-#: Digests are, with the algorithm's name at the end.
-DIGEST = f"{ATTRIBUTE}digest."
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _NAME = re.compile(r"[^.]+\.[^.]+\.[0-9]+\.[0-9]+")
@@ -83,7 +87,12 @@ class IncomingFile:
             self._sent = self._written
 
     def seal(
-        self, *, mtime_ns: int | None, attributes: Mapping[str, bytes], durable: bool
+        self,
+        *,
+        mtime_ns: int | None,
+        attributes: Mapping[str, bytes],
+        digests: Mapping[str, bytes],
+        durable: bool,
     ) -> None:
         """
         Give the file all that it shall have when it becomes visible.
@@ -92,6 +101,7 @@ class IncomingFile:
             mtime_ns: now, if None.
             attributes: extended ones, by their full names; not kept where there are
                 none.
+            digests: of its bytes; kept as attributes are.
             durable: be on stable storage on return, but for the name.
         """
         fd = self._held()
@@ -100,6 +110,10 @@ class IncomingFile:
         with _where_supported():
             for name, value in attributes.items():
                 os.setxattr(fd, name, value)
+            if digests:
+                # As the file system keeps it: it may have cut the mtime.
+                stamp = stamp_of(os.fstat(fd))
+                keep_digests(fd, Digested(digests=digests, stamp=stamp))
         # Last: attributes of a read-only file cannot be set, but by root (xattr(7)).
         os.fchmod(fd, 0o444)
         self._settle(fd, durable=durable)
@@ -108,8 +122,9 @@ class IncomingFile:
         """
         Seal a file that brings its bytes and its mtime.
 
-        Attributes of ours that it brings are dropped: its digests may be of bytes
-        that it had before, and what else there is may be of the file it is a copy of.
+        Attributes of ours that it brings are dropped: digests that are not proven to
+        be of its bytes may be of those that it had before, and what else there is may
+        be of the file it is a copy of.
 
         Args:
             attributes: those that it gets, as for ``seal``.
@@ -122,6 +137,8 @@ class IncomingFile:
         self._given = tuple(attributes)
         with _where_supported():
             names = [name for name in os.listxattr(fd) if name.startswith(ATTRIBUTE)]
+            if DIGESTED in names and proven_digests(fd, self._born):
+                names.remove(DIGESTED)
             if names or attributes:
                 os.fchmod(fd, mode | stat.S_IWUSR)
             for name in names:

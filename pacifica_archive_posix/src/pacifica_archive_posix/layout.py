@@ -87,7 +87,7 @@ class Layout:
         file = incoming.create()
         try:
             file.write(json.dumps(marker).encode() + b"\n")
-            file.seal(mtime_ns=None, attributes={}, durable=True)
+            file.seal(mtime_ns=None, attributes={}, digests={}, durable=True)
             with opened(self.prefix) as directory:
                 file.move(MARKER, directory, overwrite=False)
         except FileExistsError:
