@@ -28,6 +28,7 @@ from pacifica_archive_hmssideband.residency import Residencies
 from pacifica_archive_hmssideband.sideband import Sideband, SidebandDown
 from pacifica_archive_hmssideband.staging import ReadTrigger, StageCommand
 from pacifica_archive_hmssideband.tables import sam_file, sam_inode, sam_path
+from pacifica_archive_posix import PosixArchive
 from pacifica_archive_posix.incoming import IncomingFile
 
 if TYPE_CHECKING:
@@ -215,6 +216,12 @@ BREAKAGES = {
         "_down",
         tell_everything,
         (LATE,),
+    ),
+    "digests are recorded with the version of posix": Breakage(
+        HmsSidebandArchive,
+        "_version_of",
+        PosixArchive._version_of,
+        (CONTRACT + "test_a_record_of_digests_keeps_the_version",),
     ),
     "a version is inode, ctime and size": Breakage(
         HmsSidebandArchive,

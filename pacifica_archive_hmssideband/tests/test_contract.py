@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from kit import Medium, SidebandKit, Site, new_schema, new_sqlite
 
-from pacifica_archive_core import FileExists, SupportsAdopt, SupportsLocalPath
+from pacifica_archive_core import (
+    FileExists,
+    SupportsAdopt,
+    SupportsLocalPath,
+    SupportsRecord,
+)
 from pacifica_archive_core.testing.base import content, store
 from pacifica_archive_core.testing.tape import TapeContract
 from pacifica_archive_hmssideband import HmsSidebandArchive
@@ -80,6 +85,16 @@ class TestSqlite(SidebandKit):
 
         assert before == archive.status(1).version
 
+    def test_a_record_of_digests_keeps_the_version(
+        self, archive: HmsSidebandArchive
+    ) -> None:
+        """It is in an attribute beside them, not in the time of the last change."""
+        store(archive, 1, DATA)
+        before = archive.status(1).version
+        done = archive.record_digests(1, {"md5": bytes(16)}, version=before)
+
+        assert (True, before) == (done, archive.status(1).version)
+
     def test_a_source_that_is_not_taken_keeps_its_attributes(
         self, archive: HmsSidebandArchive, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -113,6 +128,10 @@ class TestRecallsByReading(Medium, TapeContract):
 
 def test_hmssideband_adopts() -> None:
     assert issubclass(HmsSidebandArchive, SupportsAdopt)
+
+
+def test_hmssideband_records() -> None:
+    assert issubclass(HmsSidebandArchive, SupportsRecord)
 
 
 def test_hmssideband_has_local_paths() -> None:

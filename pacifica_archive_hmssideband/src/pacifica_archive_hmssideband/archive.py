@@ -236,8 +236,7 @@ class HmsSidebandArchive(PosixArchive):
             size=found.st_size,
             mtime_ns=found.st_mtime_ns,
             ctime_ns=found.st_ctime_ns,
-            # The size tells of a file that an operator has mended in its place.
-            version=f"{token}-{found.st_size:x}" if token else version_of(found),
+            version=_version(found, token),
             levels=finding.levels,
             residency=finding.residency,
             residency_source=finding.source,
@@ -249,6 +248,9 @@ class HmsSidebandArchive(PosixArchive):
         # A version that is the same again when the file has been on tape, or in a
         # dump of the file system: neither inode nor ctime need be.
         return {_VERSION: secrets.token_hex(16).encode()}
+
+    def _version_of(self, file_id: int, fd: int, found: os.stat_result) -> str:
+        return _version(found, self._token(file_id, fd))
 
     def _token(self, file_id: int, file: str | int) -> str | None:
         """Return a file's token; None if it has none, as release 0.4.2's have none."""
@@ -334,6 +336,11 @@ class HmsSidebandArchive(PosixArchive):
                 "the inode numbers of the mount are not those of the sideband database:"
                 " set the option inode_lookup to false"
             )
+
+
+def _version(found: os.stat_result, token: str | None) -> str:
+    # The size tells of a file that an operator has mended in its place.
+    return f"{token}-{found.st_size:x}" if token else version_of(found)
 
 
 def _is_on_disk(finding: Finding, fd: int, found: os.stat_result) -> bool:
