@@ -23,8 +23,10 @@ from flaws import (
 from tiny import TinyOptions
 
 from pacifica_archive_core import (
+    AccessDenied,
     ArchiveFull,
     ArchiveUnavailable,
+    CommitUnclear,
     MemoryArchive,
     NotSupported,
 )
@@ -287,6 +289,32 @@ def test_what_was_deleted_meanwhile_is_missing(archive: FlawedArchive) -> None:
     archive.before_record = archive.delete
 
     assert Result.MISSING == verdict_of(archive, record=True).result
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (CommitUnclear(5, "ask for its digests"), "ask for its digests"),
+        (AccessDenied("it is another's"), "it is another's"),
+    ],
+)
+def test_a_digest_that_cannot_be_kept_is_none(
+    archive: FlawedArchive, error: Exception, reason: str
+) -> None:
+    """The file was read, and nothing is wrong with it."""
+    store(archive, 5)
+
+    def fail(_file_id: int) -> None:
+        raise error
+
+    archive.before_record = fail
+
+    verdict = verdict_of(archive, record=True)
+
+    assert (Result.NO_DIGEST, f"not recorded: {reason}") == (
+        verdict.result,
+        verdict.message,
+    )
 
 
 def test_a_store_that_is_full_of_digests_ends_the_run(archive: FlawedArchive) -> None:

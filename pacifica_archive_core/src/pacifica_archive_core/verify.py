@@ -366,7 +366,7 @@ class _Reading:
                 result=Result.OFFLINE if offline else Result.UNREADABLE,
                 size=None if status is None else status.size,
                 version=None if status is None else status.version,
-                message=exc.reason if isinstance(exc, FileError) else str(exc),
+                message=_reason(exc),
             )
 
     def _compared(self, reader: ArchiveReader, hashers: Sequence[Hasher]) -> Verdict:
@@ -410,23 +410,27 @@ class _Reading:
     def _recorded(
         self, reader: ArchiveReader, found: Mapping[str, bytes], verdict: Verdict
     ) -> Verdict:
-        status = reader.status
+        status, archive = reader.status, self.archive
         # For the type checker: verify() has refused what is not.
-        archive = self.archive
-        if isinstance(archive, SupportsRecord) and archive.record_digests(
-            status.file_id, found, version=status.version
-        ):
-            return attrs.evolve(
-                verdict,
-                result=Result.RECORDED,
-                version=self._version_after(reader),
-                algorithms=tuple(found),
+        assert isinstance(archive, SupportsRecord)  # noqa: S101 (as said)
+        try:
+            recorded = archive.record_digests(
+                status.file_id, found, version=status.version
             )
-        return attrs.evolve(
-            verdict,
-            result=Result.NO_DIGEST,
-            message="replaced while it was read: nothing recorded",
-        )
+        except NoSuchFile:
+            raise
+        except (FileError, AccessDenied) as exc:
+            why = f"not recorded: {_reason(exc)}"
+        else:
+            if recorded:
+                return attrs.evolve(
+                    verdict,
+                    result=Result.RECORDED,
+                    version=self._version_after(reader),
+                    algorithms=tuple(found),
+                )
+            why = "replaced while it was read: nothing recorded"
+        return attrs.evolve(verdict, result=Result.NO_DIGEST, message=why)
 
     def _version_after(self, reader: ArchiveReader) -> str:
         """
@@ -449,6 +453,11 @@ class _Reading:
         except (FileError, AccessDenied):
             # What is wrong with the file was said by the one who asks.
             return None
+
+
+def _reason(exc: FileError | AccessDenied) -> str:
+    """Return what is wrong; which file it is, its verdict says."""
+    return exc.reason if isinstance(exc, FileError) else str(exc)
 
 
 class _Nowhere:
