@@ -42,7 +42,7 @@ nitpick_ignore_regex = [
     # not fetched, so that the site builds without a network.
     (r"py:.*", r"(typing|collections|pathlib|enum|io|types|attrs?|click)\..*"),
     # Names that modules import for type checkers only, and what copy() takes.
-    (r"py:class", r"Path|Source|Sink|Hasher|Buffer|TracebackType"),
+    (r"py:class", r"Path|Source|Sink|Hasher|Algorithm|Buffer|TracebackType"),
 ]
 
 

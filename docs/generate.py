@@ -21,6 +21,7 @@ from pacifica_archive_core import (
     Archive,
     SupportsAdopt,
     SupportsLocalPath,
+    SupportsRecord,
     errors,
     load_backend,
 )
@@ -118,11 +119,15 @@ def _backends() -> str:
             issubclass(backend, SupportsAdopt),
             issubclass(backend, SupportsLocalPath),
             backend.digests is not Archive.digests,
+            issubclass(backend, SupportsRecord),
             backend.shared_between_processes,
         )
         link = f"[`{name}`](#{name})"
         rows.append((link, *("yes" if ability else "no" for ability in can)))
-    head = ("backend", "`adopt`", "`local_path`", "keeps digests", "many processes")
+    head = (
+        *("backend", "`adopt`", "`local_path`"),
+        *("keeps digests", "`record_digests`", "many processes"),
+    )
     return _table(head, rows)
 
 
@@ -280,7 +285,8 @@ def _problems() -> str:
 # --- the test kit ----------------------------------------------------------------
 
 _ABILITY = re.compile(
-    r"(?P<comment>(?: +#: .*\n)+) +(?P<name>[a-z_]+): ClassVar\[\w+\] = (?P<default>.+)"
+    r"(?P<comment>(?: +#: .*\n)+)"
+    r" +(?P<name>[a-z_]+): ClassVar\[[\w\[\]]+\] = (?P<default>.+)"
 )
 
 
@@ -304,7 +310,7 @@ def _round_trips() -> str:
 
 
 #: A second name of one is left out.
-_BACKENDS = ("hmssideband", "hpss", "memory", "posix")
+_BACKENDS = ("hmssideband", "hpss", "http", "memory", "posix")
 BLOCKS: dict[str, Callable[[], str]] = {
     "backends": _backends,
     "round trips": _round_trips,

@@ -11,6 +11,7 @@ import pytest
 import pacifica_archive_core
 from pacifica_archive_core import load_backend
 from pacifica_archive_core.cli.exits import EXITS
+from pacifica_archive_core.testing.base import Declarations
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,6 +61,18 @@ def test_every_error_is_in_the_table() -> None:
         if isinstance(kind := getattr(pacifica_archive_core, name), type)
         and issubclass(kind, pacifica_archive_core.ArchiveError)
     }
+
+
+def test_every_ability_is_in_the_table() -> None:
+    declared = [
+        name
+        for name, kind in Declarations.__annotations__.items()
+        if kind.startswith("ClassVar[")
+    ]
+
+    assert declared == re.findall(
+        r"^\| `([a-z_]+)` \|", generate.BLOCKS["abilities"](), re.MULTILINE
+    )
 
 
 def test_every_exit_code_is_in_the_table() -> None:
