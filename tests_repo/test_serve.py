@@ -57,7 +57,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Served:
             printed = read_until(process, "serving at")
             tried = [
                 try_line(line, home)
-                for line in re.findall(r"^  (curl .*)$", printed, re.MULTILINE)
+                for line in re.findall(
+                    r"^  ((?:curl|\S+/bin/\S+) .*)$", printed, re.MULTILINE
+                )
             ]
             # Ctrl-C, which every process of a terminal hears.
             os.killpg(process.pid, signal.SIGINT)
@@ -91,11 +93,13 @@ def try_line(line: str, home: Path) -> subprocess.CompletedProcess[bytes]:
 
 
 def test_each_line_to_try_is_answered_well(served: Served) -> None:
-    assert [(0, b"")] * 6 == [(done.returncode, done.stderr) for done in served.tried]
+    assert [(0, b"")] * 7 == [(done.returncode, done.stderr) for done in served.tried]
 
 
 def test_what_was_stored_comes_back(served: Served) -> None:
-    assert (noxfile.ROOT / "README.md").read_bytes() == served.tried[1].stdout
+    stored = (noxfile.ROOT / "README.md").read_bytes()
+
+    assert [stored] * 2 == [served.tried[number].stdout for number in (1, 5)]
 
 
 def test_the_file_is_described_in_both_ways(served: Served) -> None:

@@ -53,7 +53,7 @@ _LIMIT_S = 60
 _FLAGS = doctest.ELLIPSIS | doctest.REPORT_NDIFF
 #: Whoever reads an example may do this; a test keeps to its own directory.
 _FORBIDDEN = re.compile(
-    r"\b(?:apt-get|nox|pip|sudo)\b|(?<![\w.:/])/(?:etc|home|opt|root|srv|tmp|usr|var)\b"
+    r"(?<!\.)\b(?:apt-get|nox|pip|sudo)\b|(?<![\w.:/])/(?:etc|home|opt|root|srv|tmp|usr|var)\b"
 )
 #: Without these an example is not run; nox installs them.
 _TOOLS = ("curl", "openssl")
