@@ -61,26 +61,26 @@ def gibibyte(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield prefix
 
 
-@pytest.mark.parametrize("position", [0, GIB // 3, GIB - 1])
-def test_one_flipped_bit_in_a_gibibyte_is_found_on_the_medium(
-    gibibyte: Path, position: int
-) -> None:
-    flip(gibibyte / "5", position)
+class TestGibibyte:
+    @pytest.mark.parametrize("position", [0, GIB // 3, GIB - 1])
+    def test_one_flipped_bit_in_a_gibibyte_is_found_on_the_medium(
+        self, gibibyte: Path, position: int
+    ) -> None:
+        flip(gibibyte / "5", position)
 
-    result = run(gibibyte, "verify", "--json", "5")
+        result = run(gibibyte, "verify", "--json", "5")
 
-    flip(gibibyte / "5", position)
-    (record,) = records(result)
-    assert (10, "differs", "medium", GIB) == (
-        result.exit_code,
-        record["result"],
-        record["where"],
-        record["size"],
-    )
+        flip(gibibyte / "5", position)
+        (record,) = records(result)
+        assert (10, "differs", "medium", GIB) == (
+            result.exit_code,
+            record["result"],
+            record["where"],
+            record["size"],
+        )
 
-
-def test_a_gibibyte_without_a_flipped_bit_is_ok(gibibyte: Path) -> None:
-    assert 0 == run(gibibyte, "verify", "5").exit_code
+    def test_a_gibibyte_without_a_flipped_bit_is_ok(self, gibibyte: Path) -> None:
+        assert 0 == run(gibibyte, "verify", "5").exit_code
 
 
 def test_get_of_a_flipped_bit_writes_no_file(tmp_path: Path) -> None:
