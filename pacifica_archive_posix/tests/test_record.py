@@ -316,11 +316,13 @@ def test_a_failing_record_leaves_the_file_as_it_was(folder: Path) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    """Return a directory that others may walk to."""
-    for path in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        path.chmod(path.stat().st_mode | 0o011)
-    home = tmp_path / "home"
+def home(folder: Path) -> Path:
+    """Return a directory that others may walk to, whatever other sessions do."""
+    for path in (folder, *folder.parents[:3]):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o011 != 0o011:
+            path.chmod(mode | 0o011)
+    home = folder / "home"
     home.mkdir()
     return home
 
