@@ -6,6 +6,7 @@ import fcntl
 import hashlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import tracemalloc
@@ -391,6 +392,26 @@ def test_a_million_lines_of_a_journal_take_less_memory_than_the_ids(
 
 
 # --- as a process
+
+
+def test_a_journal_that_ends_within_a_line_ends_the_run_and_is_mended(
+    site: Site,
+) -> None:
+    """Where the space ends, write(2) takes a part and says so without an error."""
+    put(site, 5, 6)
+    args = ("verify", "--readers", "1", "--journal", "journal", "5", "6")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (200, 1000))
+
+    with site.start(
+        *args, preexec_fn=limit, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as program:
+        expected = b"pacifica-archive: journal journal: File too large\n"
+        assert (15, expected) == ended(program)
+    assert 200 == Path("journal").stat().st_size
+    assert 0 == site.run(*args).exit_code
+    assert {5: "ok", 6: "ok"} == journaled()
 
 
 def test_a_run_that_is_killed_goes_on_where_it_was(site: Site) -> None:

@@ -93,6 +93,28 @@ def test_get_of_a_flipped_bit_writes_no_file(tmp_path: Path) -> None:
     assert (10, False) == (result.exit_code, target.exists())
 
 
+@pytest.mark.parametrize(("flipped", "readings"), [(False, 1), (True, 2)])
+def test_the_kernel_is_asked_to_forget_the_file_before_each_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, flipped: bool, readings: int
+) -> None:
+    """Else what is verified is the memory of this host."""
+    run(tmp_path, "put", "5", "-", stdin=b"what was stored")
+    if flipped:
+        flip(tmp_path / "5", 3)
+    asked: list[tuple[str, int, int, int]] = []
+    monkeypatch.setattr(
+        os,
+        "posix_fadvise",
+        lambda fd, *args: asked.append(
+            (str(Path(f"/proc/self/fd/{fd}").readlink()), *args)
+        ),
+    )
+
+    run(tmp_path, "verify", "5")
+
+    assert [(str(tmp_path / "5"), 0, 0, os.POSIX_FADV_DONTNEED)] * readings == asked
+
+
 def test_what_was_recorded_is_passed_over_though_its_version_changed(
     tmp_path: Path,
 ) -> None:
