@@ -1,0 +1,393 @@
+"""What is asked twice, what never is, and what the answers mean."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import socket
+import socketserver
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from scripted import (
+    Asked,
+    Reply,
+    Scripted,
+    content,
+    part_of,
+    problem,
+    status_of,
+    stored,
+)
+
+from pacifica_archive_core import (
+    AccessDenied,
+    ArchiveError,
+    ArchiveFull,
+    ArchiveUnavailable,
+    CommitUnclear,
+    DigestMismatch,
+    FileDamaged,
+    FileExists,
+    FileOffline,
+    IncompleteWrite,
+    NoSuchFile,
+    NotSupported,
+    SourceRefused,
+)
+from pacifica_archive_core.records import record_of
+from pacifica_archive_http.client import HttpArchive, HttpOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def archive_of(
+    url: str, *, retry_for_s: float = 0, max_connections: int = 32
+) -> HttpArchive:
+    return HttpArchive(
+        HttpOptions(
+            prefix=url, retry_for_s=retry_for_s, max_connections=max_connections
+        )
+    )
+
+
+def answer_many(asked: Asked) -> Reply:
+    """Answer a question about many: each file is there."""
+    records = (record_of(int(i), status_of(int(i), 1)) for i in asked.body.split())
+    return Reply(body=b"".join(json.dumps(each).encode() + b"\n" for each in records))
+
+
+def found(
+    answer: Callable[[Asked], Reply | None],
+    call: Callable[[HttpArchive], object],
+    *,
+    retry_for_s: float = 0,
+) -> tuple[object, int]:
+    """Return what a call returns or raises, and how many requests it took."""
+    with (
+        Scripted(answer) as server,
+        archive_of(server.url, retry_for_s=retry_for_s) as archive,
+    ):
+        try:
+            result = call(archive)
+        except ArchiveError as exc:
+            result = exc
+        return result, len(server.asked)
+
+
+def put(archive: HttpArchive) -> None:
+    with archive.create(5) as writer:
+        writer.write(b"data")
+
+
+CHANGES = [
+    put,
+    lambda archive: archive.delete(5),
+    lambda archive: archive.adopt(5, "/"),
+]
+
+
+# --- questions
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        None,
+        Reply(status=502),
+        Reply(status=503, body=b"<html>"),
+        Reply(status=504),
+        Reply(status=429),
+        problem("transfers-busy", 503),
+        Reply(headers={"Content-Length": "9"}, body=b"short", cut=True),
+    ],
+)
+def test_a_question_without_an_answer_is_asked_again(first: Reply | None) -> None:
+    count = itertools.count()
+    status, requests = found(
+        lambda asked: first if next(count) < 2 else answer_many(asked),
+        lambda archive: archive.status(5),
+        retry_for_s=60,
+    )
+
+    assert (status_of(5, 1), 3) == (status, requests)
+
+
+@pytest.mark.parametrize("answer", [None, Reply(status=502), problem("transfers-busy")])
+def test_a_question_is_given_up(answer: Reply | None) -> None:
+    error, _ = found(lambda _: answer, lambda archive: archive.status(5))
+
+    assert ArchiveUnavailable is type(error)
+
+
+@pytest.mark.parametrize(
+    "answer", [problem("archive-unavailable", 503), problem("internal-error")]
+)
+def test_what_the_server_says_of_its_store_is_taken_at_once(answer: Reply) -> None:
+    error, requests = found(
+        lambda _: answer, lambda archive: archive.status(5), retry_for_s=60
+    )
+
+    assert (ArchiveUnavailable, 1) == (type(error), requests)
+
+
+def test_a_closed_archive_waits_no_more() -> None:
+    asked = threading.Event()
+
+    def answer(_: Asked) -> None:
+        asked.set()
+
+    with Scripted(answer) as server, ThreadPoolExecutor(1) as pool:
+        archive = archive_of(server.url, retry_for_s=10_000)
+        waiting = pool.submit(archive.status, 5)
+        asked.wait(60)
+        archive.close()
+
+        with pytest.raises(ValueError, match="closed"):
+            waiting.result(60)
+
+
+def test_connections_are_used_again_and_by_other_threads() -> None:
+    with Scripted(answer_many) as server, archive_of(server.url) as archive:
+        for _ in range(5):
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(archive.status, 5).result()
+
+        assert 1 == len(server.clients)
+
+
+def test_more_connections_than_allowed_are_not_made() -> None:
+    data = content(3 << 20)
+    with (
+        Scripted(lambda asked: part_of(data, asked)) as server,
+        archive_of(server.url, max_connections=1) as archive,
+        archive.open(5) as reader,
+    ):
+        reader.read(100_000)
+        reader.read(100)
+
+        with pytest.raises(ArchiveUnavailable, match="in use"):
+            archive.open(5)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirection_is_not_followed(status: int) -> None:
+    with Scripted(answer_many) as other:
+        error, requests = found(
+            lambda asked: Reply(
+                status=status, headers={"Location": other.url + asked.target}
+            ),
+            lambda archive: archive.status(5),
+            retry_for_s=60,
+        )
+
+        assert (ArchiveUnavailable, 1, 0) == (type(error), requests, len(other.asked))
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(),
+        Reply(body=b"<html>"),
+        Reply(body=b"5\n"),
+        Reply(body=b'{"file_id": 5}\n'),
+        Reply(body=b'{"file_id": 5, "online": true}\n'),
+        Reply(body=b'{"file_id": 6, "error": "NoSuchFile", "message": ""}\n'),
+        Reply(body=b"[" * 100_000),
+        Reply(status=404, body=b"<html>"),
+        Reply(status=404, body=b"[1]"),
+        problem("no-such-address", 404),
+        problem("invalid-file-id", 400),
+    ],
+)
+def test_what_is_no_archive_is_unavailable(reply: Reply) -> None:
+    """The last two are servers that know no questions about many."""
+    error, _ = found(lambda _: reply, lambda archive: archive.status(5))
+
+    assert ArchiveUnavailable is type(error)
+
+
+def test_what_speaks_no_http_is_unavailable() -> None:
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1000)
+            self.request.sendall(b"220 mail.example ESMTP\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with (
+            archive_of(f"http://127.0.0.1:{server.server_address[1]}") as archive,
+            pytest.raises(ArchiveUnavailable),
+        ):
+            archive.status(5)
+        thread.join()
+
+
+def test_no_message_says_where_the_server_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with (
+        archive_of(f"http://127.0.0.1:{port}") as archive,
+        pytest.raises(ArchiveUnavailable) as caught,
+    ):
+        archive.status(5)
+
+    assert (False, False) == (
+        str(port) in str(caught.value),
+        "127" in str(caught.value),
+    )
+
+
+# --- problems
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("no-such-file", NoSuchFile),
+        ("file-offline", FileOffline),
+        ("file-damaged", FileDamaged),
+        ("file-exists", FileExists),
+        ("precondition-failed", FileExists),
+        ("digest-mismatch", DigestMismatch),
+        ("incomplete-write", IncompleteWrite),
+        ("source-refused", SourceRefused),
+        ("commit-unclear", CommitUnclear),
+        ("not-supported", NotSupported),
+        ("archive-full", ArchiveFull),
+        ("access-denied", AccessDenied),
+        ("archive-unavailable", ArchiveUnavailable),
+        ("transfers-busy", ArchiveUnavailable),
+        ("config-error", CommitUnclear),
+        ("internal-error", CommitUnclear),
+        ("of-a-later-server", CommitUnclear),
+    ],
+)
+def test_a_problem_is_the_error_that_it_was(
+    name: str, kind: type[ArchiveError]
+) -> None:
+    error, _ = found(lambda _: problem(name), put)
+
+    assert kind is type(error)
+
+
+def test_a_problem_without_a_body_is_known_by_its_field() -> None:
+    reply = Reply(status=404, headers={"X-Pacifica-Problem": "no-such-file"})
+    error, _ = found(lambda _: reply, lambda archive: archive.digests(5))
+
+    assert (NoSuchFile, "file 5: not in the archive") == (type(error), str(error))
+
+
+def test_a_problem_without_its_field_is_known_by_its_type() -> None:
+    reply = Reply(status=404, body=problem("no-such-file").body)
+    error, _ = found(lambda _: reply, put)
+
+    assert NoSuchFile is type(error)
+
+
+def test_the_reason_is_the_servers_own() -> None:
+    detail = "file 5: bad tape"
+    error, _ = found(lambda _: problem("file-damaged", detail=detail), put)
+
+    assert "file 5: bad tape" == str(error)
+
+
+def test_advice_about_requests_is_left_out() -> None:
+    detail = "file 5: on tape 7; POST to this address has it staged"
+    error, _ = found(
+        lambda _: problem("file-offline", detail=detail), lambda each: each.open(5)
+    )
+
+    assert "file 5: on tape 7" == str(error)
+
+
+@pytest.mark.parametrize("name", ["bad-request", "content-too-large"])
+def test_what_the_server_takes_for_no_path_is_refused(name: str) -> None:
+    error, _ = found(lambda _: problem(name, 400), lambda each: each.adopt(5, "x"))
+
+    assert SourceRefused is type(error)
+
+
+# --- changes
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["put", "delete", "adopt"])
+@pytest.mark.parametrize(
+    "answer",
+    [None, Reply(status=502), Reply(status=500, body=b"<html>"), Reply(status=504)],
+)
+def test_a_change_without_an_answer_is_not_asked_for_again(
+    change: Callable[[HttpArchive], None], answer: Reply | None
+) -> None:
+    error, requests = found(lambda _: answer, change, retry_for_s=60)
+
+    assert (CommitUnclear, 1) == (type(error), requests)
+
+
+def test_a_deletion_without_an_answer_says_so() -> None:
+    error, _ = found(lambda _: None, lambda archive: archive.delete(5))
+
+    assert "file 5: deleted, or not: look at its status" == str(error)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=["put", "delete", "adopt"])
+def test_a_busy_server_is_not_asked_for_a_change_again(
+    change: Callable[[HttpArchive], None],
+) -> None:
+    error, requests = found(
+        lambda _: problem("transfers-busy", 503), change, retry_for_s=60
+    )
+
+    assert (ArchiveUnavailable, 1) == (type(error), requests)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [stored(3), Reply(status=201), Reply(status=201, body=b"[]"), Reply(body=b"{}")],
+)
+def test_a_server_that_stored_something_else_is_not_believed(reply: Reply) -> None:
+    error, _ = found(lambda _: reply, put)
+
+    assert CommitUnclear is type(error)
+
+
+@pytest.mark.parametrize("size", [4, 2 << 20], ids=["held", "streamed"])
+def test_a_server_that_does_not_listen_yet_is_waited_for(size: int) -> None:
+    """What is lost before it was sent may be sent again."""
+    with Scripted(lambda _: stored(size)) as server:
+        target = int(server.url.rpartition(":")[2])
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            port = probe.getsockname()[1]
+        relay = threading.Timer(0.2, relay_once, (port, target))
+        relay.start()
+        with (
+            archive_of(f"http://127.0.0.1:{port}", retry_for_s=60) as archive,
+            archive.create(5, size=size) as writer,
+        ):
+            writer.write(bytes(size))
+        relay.join()
+
+        assert ["PUT"] == [asked.method for asked in server.asked]
+
+
+def relay_once(port: int, target: int) -> None:
+    """Listen on a port, and pass one connection on to another."""
+    with (
+        socket.create_server(("127.0.0.1", port)) as listener,
+        listener.accept()[0] as client,
+        socket.create_connection(("127.0.0.1", target)) as server,
+    ):
+
+        def pump(source: socket.socket, sink: socket.socket) -> None:
+            while block := source.recv(1 << 16):
+                sink.sendall(block)
+            sink.shutdown(socket.SHUT_WR)
+
+        up = threading.Thread(target=pump, args=(client, server))
+        up.start()
+        pump(server, client)
+        up.join()
