@@ -76,6 +76,10 @@ class Declarations:
     #: A child of a process that opened archives may open its own after the fork;
     #: false for a client library that only a fresh process can log in with.
     opens_after_fork: ClassVar[bool] = True
+    #: A reader reads its version to the end, whatever becomes of the id; false for
+    #: a remote store that holds nothing for its readers, of which one of a file over
+    #: 64 KiB may raise FileDamaged when that was replaced or deleted.
+    keeps_replaced: ClassVar[bool] = True
     #: The medium has files with holes; then give ``write_raw_sparse``.
     sparse: ClassVar[bool] = False
     #: What mtimes are cut to: 1 for nanoseconds, 10**9 for seconds.
