@@ -32,6 +32,7 @@ from unittest import SkipTest
 from sybil import Sybil
 from sybil.parsers.myst import CodeBlockParser, PythonCodeBlockParser
 
+from pacifica_archive_core.filesystem import PacificaFileSystem
 from pacifica_archive_http.testing import running_server
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Place:
 
     def close(self) -> None:
         """Stop the servers and remove the directory."""
+        # They would be kept for the next page, which has another "archive".
+        PacificaFileSystem.clear_instance_cache()
         self._stack.close()
 
     def server(self, name: str) -> str:
