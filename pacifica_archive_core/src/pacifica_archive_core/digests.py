@@ -30,8 +30,8 @@ DEFAULT_ALGORITHM = "sha-256"
 
 #: Behind so many bytes it pays to have a thread for the rest.
 _LONG = 1 << 20
-#: Blocks that may wait for the thread: more would only hold memory.
-_WAITING = 2
+#: Blocks that the thread may be behind by: more would only hold memory.
+_BEHIND = 2
 
 
 class Hash(Protocol):
@@ -113,7 +113,11 @@ class Hashes:
             )
         self._hashes = {name: ALGORITHMS[name].new() for name in names}
         self._inline = 0
-        self._blocks: queue.Queue[Buffer | None] | None = None
+        # Neither is bounded or joined: what can do that has locks of its own, which
+        # cost a long stream a tenth of its CPU.
+        self._blocks: queue.SimpleQueue[Buffer | None] | None = None
+        self._digested: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._behind = 0
         self._thread: threading.Thread | None = None
 
     def update(self, data: Buffer, /) -> None:
@@ -123,7 +127,9 @@ class Hashes:
         Of ``bytes``, which cannot, nobody has to think of that.
         """
         if self._blocks is not None:
+            self._wait(_BEHIND - 1)
             self._blocks.put(data)
+            self._behind += 1
             return
         self._digest(data)
         with memoryview(data) as view:
@@ -133,8 +139,7 @@ class Hashes:
 
     def settle(self) -> None:
         """Return when all the data is digested."""
-        if self._blocks is not None:
-            self._blocks.join()
+        self._wait(0)
 
     def digests(self) -> dict[str, bytes]:
         """Return the digest of all data so far for each algorithm."""
@@ -159,12 +164,18 @@ class Hashes:
     ) -> None:
         self.close()
 
+    def _wait(self, behind: int) -> None:
+        """Have the thread behind by so many blocks at most."""
+        while self._behind > behind:
+            self._digested.get()
+            self._behind -= 1
+
     def _digest(self, data: Buffer) -> None:
         for each in self._hashes.values():
             each.update(data)
 
     def _begin_thread(self) -> None:
-        self._blocks = queue.Queue(_WAITING)
+        self._blocks = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=self._run,
             args=(self._blocks,),
@@ -173,9 +184,9 @@ class Hashes:
         )
         self._thread.start()
 
-    def _run(self, blocks: queue.Queue[Buffer | None]) -> None:
+    def _run(self, blocks: queue.SimpleQueue[Buffer | None]) -> None:
         while (data := blocks.get()) is not None:
             self._digest(data)
             # No block is to live longer than it must.
             del data
-            blocks.task_done()
+            self._digested.put(None)
