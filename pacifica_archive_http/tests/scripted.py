@@ -15,6 +15,7 @@ from pacifica_archive_core import FileStatus, Media, Residency, StorageLevel
 from pacifica_archive_core.records import record_of
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping
 
 VERSION = "v1"
@@ -91,6 +92,56 @@ def content(size: int) -> bytes:
     return hashlib.shake_128(b"scripted").digest(size)
 
 
+class Server(http.server.ThreadingHTTPServer):
+    def handle_error(self, *_args: object) -> None:
+        """Pass over clients that went away: some tests are about them."""
+
+
+def _handler(
+    outer: Scripted, answer: Callable[[Asked], Reply | None], *, early: bool
+) -> type[http.server.BaseHTTPRequestHandler]:
+    """Make the class whose objects are connections."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def serve(self) -> None:
+            outer.clients.add(self.client_address)
+            length = 0 if early else int(self.headers.get("Content-Length", 0))
+            body = self.rfile.read(length)
+            outer.asked.append(
+                Asked(
+                    method=self.command,
+                    target=self.path,
+                    headers=dict(self.headers.items()),
+                    body=body,
+                )
+            )
+            if len(body) < length:
+                outer.ended.set()
+            reply = answer(outer.asked[-1])
+            self.close_connection |= early or reply is None or reply.cut
+            if reply is not None:
+                self.send_response(reply.status)
+                headers = {"Content-Length": str(len(reply.body)), **reply.headers}
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(reply.body)
+
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            # What http.server calls do_GET, do_PUT, ...
+            if name.startswith("do_"):
+                return self.serve
+            raise AttributeError(name)
+
+        def log_message(self, *_args: object) -> None:
+            """Say nothing."""
+
+    return Handler
+
+
 class Scripted:
     """
     The server; listens in a with-block, on a port of its own.
@@ -98,64 +149,31 @@ class Scripted:
     Args:
         answer: makes the answer to each request; None ends the connection.
         early: answer before the body is read, and then end the connection.
+        tls: speak it.
     """
 
     def __init__(
-        self, answer: Callable[[Asked], Reply | None], *, early: bool = False
+        self,
+        answer: Callable[[Asked], Reply | None],
+        *,
+        early: bool = False,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.asked: list[Asked] = []
         self.ended = threading.Event()
         self.clients: set[tuple[str, int]] = set()
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def serve(self) -> None:
-                outer.clients.add(self.client_address)
-                length = 0 if early else int(self.headers.get("Content-Length", 0))
-                body = self.rfile.read(length)
-                outer.asked.append(
-                    Asked(
-                        method=self.command,
-                        target=self.path,
-                        headers=dict(self.headers.items()),
-                        body=body,
-                    )
-                )
-                if len(body) < length:
-                    outer.ended.set()
-                reply = answer(outer.asked[-1])
-                self.close_connection |= early or reply is None or reply.cut
-                if reply is not None:
-                    self.send_response(reply.status)
-                    headers = {"Content-Length": str(len(reply.body)), **reply.headers}
-                    for name, value in headers.items():
-                        self.send_header(name, value)
-                    self.end_headers()
-                    if self.command != "HEAD":
-                        self.wfile.write(reply.body)
-
-            def __getattr__(self, name: str) -> Callable[[], None]:
-                # What http.server calls do_GET, do_PUT, ...
-                if name.startswith("do_"):
-                    return self.serve
-                raise AttributeError(name)
-
-            def log_message(self, *_args: object) -> None:
-                """Say nothing."""
-
-        class Server(http.server.ThreadingHTTPServer):
-            def handle_error(self, *_args: object) -> None:
-                """Pass over clients that went away: some tests are about them."""
-
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), _handler(self, answer, early=early))
+        self._scheme = "https" if tls else "http"
+        if tls:
+            self._server.socket = tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
 
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     @property
     def ranges(self) -> list[str]:

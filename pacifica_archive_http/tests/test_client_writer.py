@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -237,3 +238,14 @@ def test_a_connection_that_breaks_in_the_midst_stores_nothing() -> None:
         pytest.raises(ArchiveUnavailable, match="nothing is stored"),
     ):
         store_for_ever(archive)
+
+
+def test_a_stream_that_cannot_begin_is_unavailable() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+
+    with (
+        archive_of(f"http://127.0.0.1:{port}") as archive,
+        pytest.raises(ArchiveUnavailable),
+    ):
+        archive.create(5, size=len(LONG))

@@ -41,6 +41,8 @@ _SMALL = 1 << 16
 _GROWING = (_SMALL, 1 << 20, 1 << 24)
 #: Bytes of one read from a connection.
 _PIECE = 1 << 20
+#: No part of an empty file can be asked for.
+_NO_SUCH_PART = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
 
@@ -55,12 +57,11 @@ def open_reader(archive: Archive, server: Server, file_id: int) -> HttpReader:
                 answer = stack.enter_context(
                     server.fetch("GET", f"/files/{file_id}", headers=headers)
                 )
-                if answer.status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                    # No part of an empty file can be asked for.
-                    headers.pop("Range", None)
-                    continue
                 if not is_success(answer):
-                    raise refusal_of(answer, answer.read_all(), file_id)
+                    data = answer.read_all()
+                    if answer.status == _NO_SUCH_PART and headers.pop("Range", ""):
+                        continue
+                    raise refusal_of(answer, data, file_id)
                 status = _status(answer, file_id)
                 first, count = _extent(answer, status)
                 if first:
@@ -152,7 +153,6 @@ class HttpReader(ArchiveReader):
                     return self._piece(size)
                 self._begin(position, size)
             except Lost as exc:
-                self._drop()
                 self._archive.ensure_open()
                 # Anew after every byte that came.
                 patience = patience or self._server.patience()
@@ -170,9 +170,16 @@ class HttpReader(ArchiveReader):
 
     def _piece(self, size: int) -> bytes:
         assert self._answer is not None  # noqa: S101 (its callers looked)
-        block = self._answer.read(min(size, self._left, _PIECE))
-        if not block:
-            raise Lost("the connection to the archive broke")
+        try:
+            block = self._answer.read(min(size, self._left, _PIECE))
+            if not block:
+                raise Lost("the connection to the archive broke")
+        except BaseException:
+            # Bytes may have come and gone: those behind them are not to be taken
+            # for them, also after a KeyboardInterrupt.
+            self._left = 0
+            self._drop()
+            raise
         self._at += len(block)
         self._left -= len(block)
         if not self._left:

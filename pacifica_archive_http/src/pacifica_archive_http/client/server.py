@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import EmptyPoolError, HTTPError
+from urllib3.exceptions import EmptyPoolError, HTTPError, SSLError
 
 from pacifica_archive_core import (
     AccessDenied,
@@ -240,10 +240,6 @@ class Server:
         self._lock = threading.Lock()
         self._held: set[Answer | HTTPConnection] = set()
 
-    def target(self, path: str) -> str:
-        """Return a path of the archive as the server is to be asked for it."""
-        return self._base + path
-
     def patience(self) -> Patience:
         """Begin to try."""
         return Patience(self, self._options.retry_for_s)
@@ -271,7 +267,7 @@ class Server:
             return Answer(
                 self._pool.urlopen(
                     method,
-                    self.target(path),
+                    self._base + path,
                     body=body,
                     # No coding: a part of a file is counted in the file's bytes.
                     headers={"Accept-Encoding": "identity", **(headers or {})},
@@ -288,7 +284,7 @@ class Server:
             raise Lost("all connections to the archive are in use") from exc
         except HTTPError as exc:
             self._ensure_open()
-            raise Lost("the archive does not answer") from exc
+            raise _lost(exc) from exc
 
     def ask(
         self,
@@ -358,8 +354,13 @@ class Server:
                     raise ArchiveUnavailable(str(exc)) from exc
                 patience.wait(exc)
 
-    def connect(self) -> HTTPConnection:
-        """Make a connection that is nobody else's; ``drop`` ends it."""
+    def begin_upload(self, file_id: int, headers: Mapping[str, str]) -> HTTPConnection:
+        """
+        Send the head of a PUT on a connection of its own; ``drop`` ends it.
+
+        Raises:
+            ArchiveUnavailable: that failed.
+        """
         kind = HTTPSConnection if self._tls else HTTPConnection
         patience = self.patience()
         while True:
@@ -371,14 +372,22 @@ class Server:
             )
             try:
                 connection.connect()
-            except FAILURES as exc:
-                connection.close()
-                lost = Lost("the archive does not answer")
-                lost.__cause__ = exc
-                patience.wait(lost)
-            else:
                 connection.timeout = self._options.timeout_s
+                connection.request(
+                    "PUT",
+                    self._base + f"/files/{file_id}",
+                    headers=headers,
+                    preload_content=False,
+                    decode_content=False,
+                )
                 self.hold(connection)
+            except BaseException as exc:
+                connection.close()
+                if not isinstance(exc, FAILURES):
+                    raise
+                # Nothing of the body was sent: it may be tried again.
+                patience.wait(_lost(exc))
+            else:
                 return connection
 
     def hold(self, connection: Answer | HTTPConnection) -> None:
@@ -393,7 +402,7 @@ class Server:
             self._held.discard(connection)
 
     def drop(self, connection: HTTPConnection) -> None:
-        """Break a connection made by ``connect``. Idempotent."""
+        """Break a connection made by ``begin_upload``. Idempotent."""
         self.let_go(connection)
         _cut(connection)
         connection.close()
@@ -499,6 +508,19 @@ def _read_problem(answer: Answer, data: bytes) -> tuple[str | None, str]:
     if name is None and kind.startswith(_URN):
         name = kind.removeprefix(_URN)
     return name, str(document.get("detail", ""))
+
+
+def _lost(exc: Exception) -> Lost:
+    """Return what a failed connection is; ArchiveUnavailable if it stays so."""
+    if isinstance(exc, SSLError) and exc.args:
+        exc = exc.args[0]
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        raise ArchiveUnavailable(
+            "the certificate of the archive's server is not one of those accepted"
+        ) from exc
+    lost = Lost("the archive does not answer")
+    lost.__cause__ = exc
+    return lost
 
 
 def _cut(connection: HTTPConnection) -> None:

@@ -120,13 +120,6 @@ class _HttpWriter(ArchiveWriter):
             )
         return field.encode()
 
-    def _framing(self, size: int, tail: int) -> dict[str, str]:
-        return {
-            **self._headers,
-            "Content-Length": str(size + tail),
-            "X-Pacifica-Digest-Tail": str(tail),
-        }
-
     def _compare(self, data: bytes) -> None:
         """Raise unless the server says that it stored as many bytes as were sent."""
         try:
@@ -183,7 +176,7 @@ class HeldWriter(_HttpWriter):
             "PUT",
             self.file_id,
             upload=Upload(self._blocks(tail)),
-            headers=self._framing(self.written, len(tail)),
+            headers=_framing(self._headers, size=self.written, tail=len(tail)),
         )
         self._compare(data)
         self._discard()
@@ -219,21 +212,11 @@ class StreamingWriter(_HttpWriter):
         size: int,
         headers: Mapping[str, str],
     ) -> None:
+        # First: of a writer that was not made, nothing is discarded.
+        self._connection = server.begin_upload(
+            file_id, _framing(headers, size=size, tail=_TAIL)
+        )
         super().__init__(archive, server, file_id, size=size, headers=headers)
-        self._connection = server.connect()
-        try:
-            self._connection.request(
-                "PUT",
-                server.target(f"/files/{file_id}"),
-                headers=self._framing(size, _TAIL),
-                preload_content=False,
-                decode_content=False,
-            )
-        except BaseException as exc:
-            server.drop(self._connection)
-            if isinstance(exc, FAILURES):
-                raise ArchiveUnavailable("the connection to the archive broke") from exc
-            raise
 
     def _pass_on(self, block: memoryview | bytes) -> None:
         try:
@@ -276,6 +259,14 @@ class StreamingWriter(_HttpWriter):
         # The last byte is the digests', so the server has no whole body before.
         with contextlib.closing(self._hashes):
             self._server.drop(self._connection)
+
+
+def _framing(headers: Mapping[str, str], *, size: int, tail: int) -> dict[str, str]:
+    return {
+        **headers,
+        "Content-Length": str(size + tail),
+        "X-Pacifica-Digest-Tail": str(tail),
+    }
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:
