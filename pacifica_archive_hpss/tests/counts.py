@@ -97,6 +97,15 @@ COUNTS = {
     "adopt, three directories down": Count(calls={**_SOURCE, "Lstat": 4, "Rename": 1}),
     # HPSS says the same of a file without attributes as of none.
     "digests": Count(calls={"UserAttrGetAttrs": 1, "FileGetXAttributes": 1}),
+    "digests of an open file": Count(calls={"UserAttrGetAttrs": 1}),
+    # A look before and one after: attributes are set by name.
+    "record digests": Count(
+        calls={
+            "UserAttrGetAttrs": 1,
+            "FileGetXAttributes": 2,
+            "UserAttrSetAttrs": 1,
+        }
+    ),
     "check": Count(calls={"Lstat": 1}, old="2"),
     "check of a site": Count(calls={"LookupRootCS": 1, "PingCore": 1}, old="2"),
     "status of many": Count(calls={"FileGetXAttributes": N}, old="6 each"),

@@ -19,7 +19,11 @@ from ways import WAY
 # isort: split
 
 from pacifica_archive_core.testing import ArchiveContract, SourceKind
+from pacifica_archive_core.testing.base import FILE_ID, store
 from pacifica_archive_hpss import HpssArchive, HpssOptions
+from pacifica_archive_hpss._hpss import lib
+from pacifica_archive_hpss.digests import get_digests, set_digests
+from pacifica_archive_hpss.session import Credentials, Session
 from pacifica_archive_hpss.simulator import Simulator
 
 if TYPE_CHECKING:
@@ -214,6 +218,31 @@ class HpssKit(ArchiveContract):
         if kind is SourceKind.HARD_LINK:
             simulator.link(source, f"{inbox}/second")
         return source
+
+    def make_digested_source(
+        self,
+        archive: Archive,
+        data: bytes,
+        digests: Mapping[str, bytes],
+        tmp_path: Path,
+    ) -> str:
+        del tmp_path
+        store(archive, FILE_ID + 1, data, mtime_ns=10**18, digests=digests)
+        source = f"{Path(archive.options.prefix).parent}/inbox/digested"
+        self.session().call(lib.pah_rename, self.path(archive, FILE_ID + 1), source)
+        return source
+
+    def change_source(self, archive: Archive, source: str, data: bytes) -> None:
+        """As if written into the bitfile, of which HPSS keeps the attributes."""
+        del archive
+        kept = get_digests(self.session(), source)
+        assert kept is not None
+        self.put(source, data)
+        set_digests(self.session(), source, kept.file_id, kept.version, kept.digests)
+
+    def session(self) -> Session:
+        """Return the one that the archives of this process share."""
+        return Session.shared(Credentials(user=USER, auth=KEYTAB, mechanism="unix"))
 
     def source_exists(self, archive: Archive, source: str) -> bool:
         home = str(Path(archive.options.prefix).parent)

@@ -291,6 +291,12 @@ def stage_many(archive: HpssArchive, _place: Place) -> list[tuple[int, object]]:
     ]
 
 
+def record(archive: HpssArchive, _place: Place) -> Mapping[str, bytes]:
+    version = archive.status(FILE_ID).version
+    archive.record_digests(FILE_ID, DIGESTS, version=version)
+    return archive.digests(FILE_ID)
+
+
 def digests(archive: HpssArchive, _place: Place) -> Mapping[str, bytes]:
     return archive.digests(FILE_ID)
 
@@ -380,6 +386,7 @@ SCENES = {
         act=stage_many, answer=[(FILE_ID, False)], old=OLD, new=OLD, purged=True
     ),
     "digests": Scene(act=digests, answer=DIGESTS, old=NEW, new=NEW, digests=DIGESTS),
+    "record digests": Scene(act=record, answer=DIGESTS, old=NEW, new=NEW),
     "check": Scene(act=check),
     "check of a site": Scene(act=check, options={"sitename": "site"}),
     "opening": Scene(act=opening, litter=True),

@@ -11,6 +11,7 @@ from scenes import BUFFER, DIGESTS, FILE_ID, NEIGHBOUR, OLD, Place, places, sess
 
 from pacifica_archive_core import ArchiveError
 from pacifica_archive_hpss import HpssArchive
+from pacifica_archive_hpss._hpss import lib
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -396,6 +397,35 @@ def test_digests_are_two_calls(
     calls = counted.calls(lambda: counted.archive.digests(FILE_ID))
 
     assert COUNTS["digests"].calls == calls
+
+
+def test_digests_of_an_open_file_are_one_call(counted: Counted) -> None:
+    counted.put(BUFFER, digests=True)
+    with counted.archive.open(FILE_ID) as reader:
+        calls = counted.calls(reader.digests)
+
+    assert COUNTS["digests of an open file"].calls == calls
+
+
+def test_a_record_of_digests_is_four_calls(counted: Counted) -> None:
+    counted.put(BUFFER)
+    version = counted.archive.status(FILE_ID).version
+    calls = counted.calls(
+        lambda: counted.archive.record_digests(FILE_ID, DIGESTS, version=version)
+    )
+
+    assert COUNTS["record digests"].calls == calls
+
+
+def test_an_adoption_of_a_file_with_digests_is_as_any_other(counted: Counted) -> None:
+    source = f"{counted.place.prefix}/source"
+    counted.put(BUFFER, digests=True)
+    session().call(lib.pah_rename, counted.place.path(), source)
+    calls = counted.calls(
+        lambda: counted.archive.adopt(FILE_ID, source, overwrite=True)
+    )
+
+    assert COUNTS["adopt, replacing"].calls == calls
 
 
 def test_a_check_is_one_call(counted: Counted) -> None:

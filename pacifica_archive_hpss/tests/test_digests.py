@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from kit import KEYTAB, USER
 from tapes import DATA, Tapes, tapes
 
 from pacifica_archive_core import ArchiveUnavailable, NoSuchFile, NotSupported
+from pacifica_archive_hpss import archive as archive_module
 from pacifica_archive_hpss._hpss import lib
 from pacifica_archive_hpss.digests import (
     Record,
     hpsssum_fields,
     parsed_record,
     record_text,
+    set_digests,
 )
 from pacifica_archive_hpss.session import Credentials, Session
 
@@ -182,11 +185,12 @@ def test_digests_of_another_version_are_none(store: Tapes) -> None:
     assert {} == store.archive.digests(1)
 
 
-def test_digests_of_another_id_are_none(store: Tapes) -> None:
+def test_digests_are_of_the_bitfile_whatever_its_id(store: Tapes) -> None:
+    """So an adoption need not write them anew."""
     put(store, {"md5": MD5})
     store.simulator.link(store.path(1), store.path(2))
 
-    assert {} == store.archive.digests(2)
+    assert {"md5": MD5} == store.archive.digests(2)
 
 
 def test_a_file_without_attributes_has_no_digests(store: Tapes) -> None:
@@ -247,3 +251,109 @@ def test_digests_that_are_too_long_are_refused_and_nothing_is_stored(
     entries = store.simulator.ls(store.archive.options.prefix)
 
     assert [] == [entry["path"] for entry in entries if entry["type"] == "file"]
+
+
+def record_digests(store: Tapes, digests: dict[str, bytes]) -> bool:
+    version = store.archive.status(1).version
+    return store.archive.record_digests(1, digests, version=version)
+
+
+def test_a_record_keeps_the_version(store: Tapes) -> None:
+    """Attributes are no part of the bitfile."""
+    put(store, {})
+    before = store.archive.status(1).version
+    record_digests(store, {"md5": MD5})
+
+    assert before == store.archive.status(1).version
+
+
+def test_recorded_digests_are_written_as_those_that_came_with_the_bytes(
+    store: Tapes,
+) -> None:
+    """Those of hpsssum too, of the strongest of all."""
+    put(store, {"md5": MD5})
+    record_digests(store, {"sha-256": SHA})
+    found = attributes(store)
+    version = store.archive.status(1).version
+
+    assert (f"1 1 {version} md5:{MD5.hex()} sha-256:{SHA.hex()}", SHA.hex()) == (
+        found[OURS],
+        found["/hpss/user/cksum/checksum"],
+    )
+
+
+def test_what_is_kept_already_is_not_set_again(store: Tapes) -> None:
+    put(store, {"md5": MD5})
+    store.simulator.counters(reset=True)
+    done = record_digests(store, {"md5": MD5})
+
+    assert (True, None) == (done, store.calls().get("UserAttrSetAttrs"))
+
+
+def test_a_record_of_what_was_written_to_in_its_place_brings_only_its_own(
+    store: Tapes,
+) -> None:
+    """The attributes are those of before, and of another version."""
+    put(store, {"md5": MD5})
+    session = Session.shared(Credentials(user=USER, auth=KEYTAB, mechanism="unix"))
+    session.call(lib.pah_utime, store.path(1), 1)
+    record_digests(store, {"sha-256": SHA})
+
+    assert {"sha-256": SHA} == store.archive.digests(1)
+
+
+def test_a_version_that_comes_while_digests_are_set_is_told_of_none(
+    store: Tapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HPSS sets them by name, so they come to a bitfile that they are not of."""
+    put(store, {})
+
+    def set_late(*args: Any) -> None:  # noqa: ANN401 (passed on)
+        put(store, {"md5": MD5}, data=b"other")
+        set_digests(*args)
+
+    monkeypatch.setattr(archive_module, "set_digests", set_late)
+    done = record_digests(store, {"sha-256": SHA})
+
+    assert (False, {}) == (done, store.archive.digests(1))
+
+
+def test_of_two_who_record_at_once_none_undoes_the_other(
+    store: Tapes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits, when the first has read what is kept and not set it yet."""
+    put(store, {})
+    seconds: list[Future[bool]] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def set_late(*args: Any) -> None:  # noqa: ANN401 (passed on)
+            if not seconds:
+                seconds.append(pool.submit(record_digests, store, {"md5": MD5}))
+                # Without a lock it is done by then, and with one it cannot be.
+                wait(seconds, timeout=1)
+            set_digests(*args)
+
+        monkeypatch.setattr(archive_module, "set_digests", set_late)
+        record_digests(store, {"sha-256": SHA})
+        done = [second.result(60) for second in seconds]
+
+    assert ([True], {"sha-256": SHA, "md5": MD5}) == (done, store.archive.digests(1))
+
+
+def test_digests_that_are_too_long_are_not_recorded(store: Tapes) -> None:
+    put(store, {"md5": MD5})
+
+    with pytest.raises(NotSupported):
+        record_digests(store, {"long": bytes(1000)})
+
+    assert {"md5": MD5} == store.archive.digests(1)
+
+
+def test_a_store_that_does_not_answer_records_nothing(store: Tapes) -> None:
+    put(store, {"md5": MD5})
+    store.simulator.rule("UserAttrSetAttrs:*:-EBUSY")
+
+    with pytest.raises(ArchiveUnavailable):
+        record_digests(store, {"sha-256": SHA})
+
+    assert {"md5": MD5} == store.archive.digests(1)

@@ -25,7 +25,12 @@ from pacifica_archive_core import (
 from pacifica_archive_hpss._hpss import ffi, lib
 from pacifica_archive_hpss.adopt import move, source_at
 from pacifica_archive_hpss.descriptors import Descriptors
-from pacifica_archive_hpss.digests import get_digests
+from pacifica_archive_hpss.digests import (
+    NO_RECORD,
+    Record,
+    get_digests,
+    set_digests,
+)
 from pacifica_archive_hpss.errors import NAME, OPEN, HpssError, error_of
 from pacifica_archive_hpss.files import HpssReader, HpssWriter
 from pacifica_archive_hpss.incoming import Incoming, IncomingFile
@@ -232,6 +237,7 @@ class HpssArchive(Archive):
         )
         #: Why nothing can be written, if so.
         self._refusal: HpssError | None = None
+        self._recording = threading.Lock()
         self._asking = threading.Lock()
         #: What a check is waiting for, or the last one waited for.
         self._answer: Future[None] | None = None
@@ -290,7 +296,13 @@ class HpssArchive(Archive):
         except HpssError as exc:
             raise error_of(exc, file_id, OPEN) from exc
         try:
-            return HpssReader(self, status, file)
+            return HpssReader(
+                self,
+                status,
+                file,
+                # By the name, but what it says is of which bitfile it is.
+                digests=lambda: self._record(file_id).of(status.version),
+            )
         except BaseException:
             file.release()
             raise
@@ -319,19 +331,49 @@ class HpssArchive(Archive):
     def digests(self, file_id: int) -> Mapping[str, bytes]:
         """Return the digests kept with the present version."""
         file_id = self._ready(file_id)
+        kept = self._record(file_id)
+        # Always: HPSS does not tell a file without attributes from none, and keeps
+        # the attributes of a file that is written to.
+        return kept.of(self._status(file_id).version)
+
+    def record_digests(
+        self, file_id: int, digests: Mapping[str, bytes], *, version: str
+    ) -> bool:
+        """
+        Keep digests with the version they were made of; those kept stay.
+
+        The status's ``version`` stays. HPSS sets attributes by name: where another
+        version is stored at this very moment, its own digests may get lost by it, but
+        none is ever told of bytes that it was not made of.
+
+        Raises:
+            NoSuchFile: no file is stored under this id.
+            NotSupported: they are longer than HPSS keeps.
+        """
+        file_id = self._ready(file_id)
+        self._ensure_writable(file_id)
+        # There are no locks on HPSS; so threads of this archive at least.
+        with self._recording:
+            had = self._record(file_id).of(version)
+            wanted = {**digests, **had}
+            if self._status(file_id).version != version:
+                return False
+            if wanted == had:
+                return True
+            try:
+                path = self._names.path(file_id)
+                set_digests(self._session, path, file_id, version, wanted)
+            except HpssError as exc:
+                raise error_of(exc, file_id, NAME) from exc
+        return self._status(file_id).version == version
+
+    def _record(self, file_id: int) -> Record:
+        """Return what is kept with whatever has the id: one call."""
         try:
             record = get_digests(self._session, self._names.path(file_id))
         except HpssError as exc:
             raise error_of(exc, file_id, NAME) from exc
-        # Always: HPSS does not tell a file without attributes from none, and keeps
-        # the attributes of a file that is written to.
-        status = self._status(file_id)
-        if record is None or (record.file_id, record.version) != (
-            file_id,
-            status.version,
-        ):
-            return {}
-        return record.digests
+        return record or NO_RECORD
 
     # --- recalls ---------------------------------------------------------------
 
@@ -387,7 +429,8 @@ class HpssArchive(Archive):
         """
         Make the file at the absolute HPSS path ``source`` the file of this id.
 
-        It is moved, and keeps its mtime and its class of service.
+        It is moved, and keeps its mtime, its class of service, and the digests that an
+        archive has kept with its bytes.
 
         Raises:
             SourceRefused: the path is not absolute, not below ``adopt_roots``, leads

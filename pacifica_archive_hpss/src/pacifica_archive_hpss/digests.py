@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pacifica_archive_hpss.session import Session
 
-__all__ = ["Record", "get_digests", "set_digests"]
+__all__ = ["NO_RECORD", "Record", "get_digests", "set_digests"]
 
 _KEYS = "/hpss/user/cksum/"
 _OURS = f"{_KEYS}pacifica"
@@ -43,11 +43,24 @@ _RECORD = re.compile(
 
 @attrs.frozen(kw_only=True)
 class Record:
-    """Digests, and the file and version that they were made for."""
+    """
+    Digests, and the file and version that they were made for.
+
+    The version names the bitfile: what it says is so under every id, and stays so when
+    the file is adopted by another.
+    """
 
     file_id: int
     version: str
     digests: Mapping[str, bytes]
+
+    def of(self, version: str) -> dict[str, bytes]:
+        """Return the digests if they are of this version, else none."""
+        return dict(self.digests) if version == self.version else {}
+
+
+#: In the place of what is not there; no version is empty.
+NO_RECORD = Record(file_id=0, version="", digests={})
 
 
 def set_digests(

@@ -8,7 +8,7 @@ from pacifica_archive_core import ArchiveReader, ArchiveWriter
 from pacifica_archive_hpss.errors import READ, HpssError, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pacifica_archive_core import Archive, FileStatus
     from pacifica_archive_hpss.descriptors import OpenFile
@@ -22,11 +22,22 @@ class HpssReader(ArchiveReader):
     Reads the bytes of one bitfile, at most a block of the archive's at a time.
 
     It has no ``fileno``: descriptors of HPSS are not those of the operating system.
+
+    Args:
+        digests: asks for those of the version that is open.
     """
 
-    def __init__(self, archive: Archive, status: FileStatus, file: OpenFile) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        status: FileStatus,
+        file: OpenFile,
+        *,
+        digests: Callable[[], Mapping[str, bytes]],
+    ) -> None:
         super().__init__(archive, status)
         self._file = file
+        self._digests = digests
         self._block_size = archive.block_size
 
     def _readinto_at(self, view: memoryview, position: int) -> int:
@@ -41,6 +52,11 @@ class HpssReader(ArchiveReader):
 
     def _release(self) -> None:
         self._file.release()
+
+    def digests(self) -> Mapping[str, bytes]:
+        """Return the digests kept with the version that is open; empty if none."""
+        self._wanted(0)
+        return self._digests()
 
 
 class HpssWriter(ArchiveWriter):
