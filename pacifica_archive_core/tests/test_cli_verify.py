@@ -331,6 +331,7 @@ def test_a_torn_first_line_is_overwritten(site: Site) -> None:
         "5\n",
         '{"file_id": 5, "result": "fine", "version": "1"}\n',
         "x" * 100_000,
+        '{"file_id": 5, "result": "ok", "version": "1"}\n' + "x" * 100_000,
     ],
 )
 def test_what_is_no_journal_is_refused_and_left_as_it_is(site: Site, text: str) -> None:
