@@ -366,6 +366,15 @@ def test_other_options_have_another_archive() -> None:
     assert one.archive is not other.archive
 
 
+def test_archives_are_opened_anew_when_all_are_let_go() -> None:
+    before = PacificaFileSystem("memory")
+    before.pipe_file(5, b"01234")
+    PacificaFileSystem.clear_instance_cache()
+
+    assert not PacificaFileSystem("memory").exists(5)
+    assert before.exists(5)
+
+
 def test_archive_is_closed_when_nothing_uses_it() -> None:
     fs = PacificaFileSystem("memory", skip_instance_cache=True)
     archive = fs.archive

@@ -7,6 +7,7 @@ import gc
 import io
 import logging
 import pickle
+import random
 import threading
 import zipfile
 from typing import TYPE_CHECKING
@@ -189,6 +190,27 @@ def test_block_size_is_what_is_moved_at_least(
         file.read(8)
 
     assert 512 == archive.moved
+
+
+def test_long_piece_moves_as_it_is(
+    archive: CountingArchive, fs: PacificaFileSystem
+) -> None:
+    content = random.Random(42).randbytes(4 * MIB)
+    fs.pipe_file(6, content)
+    with fs.open("6") as file:
+        file.seek(1000)
+        found = file.read(MIB + 1)
+
+    assert (content[1000 : MIB + 1001], MIB + 1) == (found, archive.moved)
+
+
+def test_long_piece_begins_with_what_is_held(fs: PacificaFileSystem) -> None:
+    content = random.Random(42).randbytes(MIB)
+    fs.pipe_file(6, content)
+    with fs.open("6", block_size=1000) as file:
+        found = [file.read(10), file.read(5000), file.read(10), file.read(2 * MIB)]
+
+    assert content == b"".join(found)
 
 
 def test_open_file_reads_on_when_it_is_replaced(fs: PacificaFileSystem) -> None:

@@ -153,6 +153,10 @@ class _Table:
             weakref.WeakValueDictionary()
         )
 
+    def clear(self) -> None:
+        with self._lock:
+            self._opened.clear()
+
     def get(self, backend: str, options: Mapping[str, Any]) -> _Opened:
         # A digest: options may be a password, and a dict.
         key = tokenize(backend, sorted(options.items()))
@@ -234,6 +238,21 @@ class PacificaFile(io.BufferedReader):
     def info(self) -> dict[str, Any]:
         """Return ``details``."""
         return self.details
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """
+        Read ``size`` bytes, fewer at the end only; all if negative.
+
+        Long pieces are asked for as they are: io's own reads the last part of them
+        with a whole block, which a remote archive takes for reading on.
+        """
+        if size is None or size < self.blocksize:
+            return super().read(size)
+        blocks = []
+        while size and (block := self.read1(size)):
+            blocks.append(block)
+            size -= len(block)
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def __reduce_ex__(self, _protocol: object) -> tuple[Any, ...]:
         where = (self.path, self.blocksize, self.tell(), self.details["version"])
@@ -508,6 +527,12 @@ class PacificaFileSystem(AbstractFileSystem):  # type: ignore[misc] # it has no 
             )
         reduced: tuple[Any, ...] = super().__reduce__()
         return reduced
+
+    @classmethod
+    def clear_instance_cache(cls) -> None:
+        """Let go of all file systems; new ones open their archives anew."""
+        super().clear_instance_cache()
+        _opened.clear()
 
     # --- paths ---
 
