@@ -191,6 +191,9 @@ RUFF = "ruff~=0.17.6"
 MYPY = "mypy~=2.4.1"
 NOX = f"nox=={importlib.metadata.version('nox')}"
 
+# What reads files by their ids through fsspec.
+FORMATS = ("h5netcdf", "h5py", "numpy", "pandas", "pyarrow", "xarray")
+
 # What this project replaces, with the framework of the day that runs it on Python 3.11
 # to 3.13: it asks for any.
 RELEASE_042 = ("pacifica-archiveinterface==0.4.2", "cherrypy==18.10.0")
@@ -443,7 +446,8 @@ def types(session: nox.Session) -> None:
     if not session.posargs:
         # The benchmark starts the MariaDB of these tests.
         path = {"MYPYPATH": f"{DISTRIBUTIONS['hmssideband'].directory}/tests"}
-        for rest in (("noxfile.py", "tests_repo"), ("tests_migration",), ("bench",)):
+        scripts = ("noxfile.py", "tests_repo")
+        for rest in (scripts, ("tests_migration",), ("tests_formats",), ("bench",)):
             session.run("mypy", f"--cache-dir=.mypy_cache/{rest[-1]}", *rest, env=path)
 
 
@@ -521,6 +525,13 @@ def migration(session: nox.Session) -> None:
     release = install_release_042(session)
     settings = {"PACIFICA_RELEASE_042": str(release)}
     session.run("pytest", "tests_migration", *session.posargs, env=settings)
+
+
+@nox.session
+def formats(session: nox.Session) -> None:
+    """Prove that the libraries of science read files by id, through a server."""
+    install(session, "core", "posix", "http", more=FORMATS)
+    session.run("pytest", "tests_formats", *session.posargs)
 
 
 @nox.session
