@@ -420,6 +420,23 @@ def test_no_thread_is_left_when_the_run_is_left(archive: FlawedArchive) -> None:
     assert [] == threads()
 
 
+def test_no_thread_is_left_where_not_all_can_be_had(
+    archive: FlawedArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def start_three(thread: threading.Thread) -> None:
+        if len(threads()) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_three)
+
+    with pytest.raises(RuntimeError, match="new thread"):
+        list(verify(archive, [5], readers=4))
+    assert [] == threads()
+
+
 def test_a_reader_stops_within_its_file_when_the_run_is_left(
     archive: FlawedArchive,
 ) -> None:
