@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asking import BACKENDS, ByCall, OtherServer, OverHttp, connect, wait_until
+from cutting import Proxy
+from remote_kit import RETRY_FOR_S, Served
+from remote_store import running_store
 
 from pacifica_archive_core import MemoryArchive, open_archive
 from pacifica_archive_http import make_app
+from pacifica_archive_http.client import HttpArchive, HttpOptions
 from pacifica_archive_http.testing import running_server
 
 if TYPE_CHECKING:
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from asking import Ask
+    from remote_store import Store
 
     from pacifica_archive_core import Archive
     from pacifica_archive_http.testing import LiveServer
@@ -182,3 +187,57 @@ def ask(request: pytest.FixtureRequest) -> Ask:
     if request.param in {"memory", "posix"}:
         return ByCall(make_app(found))
     return OverHttp(found.address)
+
+
+@pytest.fixture(scope="session")
+def memory_store() -> Iterator[Store]:
+    """Run an archive in memory with another WSGI server before it; to be reset."""
+    with running_store() as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def outer_server(memory_store: Store) -> Iterator[LiveServer]:
+    """Run a server of a remote archive: that of ``memory_store``."""
+    with running_server(
+        *("-t", "http", "--prefix", memory_store.url()),
+        *("-o", f"retry_for_s={RETRY_FOR_S}", "-o", "recall_timeout_s=60"),
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Run the server of a directory, whose files a test may do anything to."""
+    if "posix" not in BACKENDS:
+        pytest.skip("the backend posix is not installed")
+    home = tmp_path_factory.mktemp("served")
+    prefix, inbox = home / "archive", home / "inbox"
+    for folder in (prefix, inbox):
+        folder.mkdir()
+    with running_server(
+        *("-t", "posix", "--prefix", str(prefix), "--workers", "2"),
+        *("-o", "durable=false", "-o", f"adopt_roots={prefix}:{inbox}"),
+    ) as server:
+        yield Served(server=server, prefix=prefix, inbox=inbox)
+
+
+@pytest.fixture
+def proxy(served: Served) -> Iterator[Proxy]:
+    """Stand between a client and the server of a directory."""
+    with Proxy(served.server.address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def direct(served: Served) -> Iterator[HttpArchive]:
+    """Open the remote archive without anything between."""
+    with HttpArchive(HttpOptions(prefix=served.url)) as archive:
+        yield archive
+
+
+@pytest.fixture
+def remote(proxy: Proxy) -> Iterator[HttpArchive]:
+    """Open the remote archive through the proxy."""
+    with HttpArchive(HttpOptions(prefix=proxy.url)) as archive:
+        yield archive
