@@ -111,6 +111,22 @@ def test_a_long_stream_is_digested_by_a_thread_of_its_own(
     assert (before, before + 1) == (short, long)
 
 
+def test_a_block_that_was_taken_away_is_told_of_to_all_who_settle(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As an interrupted writer does; nobody waits for ever."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
+    taken = memoryview(b"taken away")
+    taken.release()
+    with Hashes(["sha-256"]) as hashes:
+        hashes.update(DATA)
+        for _ in range(20):
+            hashes.update(taken)
+        for settle in (hashes.settle, hashes.digests):
+            with pytest.raises(ValueError, match="could not be digested"):
+                settle()
+
+
 def test_an_unknown_algorithm_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(ValueError, match="'sha3': allowed are sha-512, sha-256"):
         Hashes(["md5", "sha3"])

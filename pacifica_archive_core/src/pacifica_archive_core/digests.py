@@ -119,6 +119,7 @@ class Hashes:
         self._digested: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._behind = 0
         self._thread: threading.Thread | None = None
+        self._failure: Exception | None = None
 
     def update(self, data: Buffer, /) -> None:
         """
@@ -138,8 +139,15 @@ class Hashes:
             self._begin_thread()
 
     def settle(self) -> None:
-        """Return when all the data is digested."""
+        """
+        Return when all the data is digested.
+
+        Raises:
+            ValueError: some of it was taken away before, as a released memoryview.
+        """
         self._wait(0)
+        if self._failure is not None:
+            raise ValueError("the data could not be digested") from self._failure
 
     def digests(self) -> dict[str, bytes]:
         """Return the digest of all data so far for each algorithm."""
@@ -186,7 +194,12 @@ class Hashes:
 
     def _run(self, blocks: queue.SimpleQueue[Buffer | None]) -> None:
         while (data := blocks.get()) is not None:
-            self._digest(data)
+            try:
+                if self._failure is None:
+                    self._digest(data)
+            except Exception as exc:  # noqa: BLE001 (who settles is told)
+                # The thread goes on, as whoever settles would wait for ever.
+                self._failure = exc
             # No block is to live longer than it must.
             del data
             self._digested.put(None)
