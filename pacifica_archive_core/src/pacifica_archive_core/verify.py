@@ -120,6 +120,7 @@ def known(digests: Mapping[str, bytes]) -> dict[str, bytes]:
 
 
 def find_difference(
+    archive: Archive,
     reader: ArchiveReader,
     *,
     kept: Mapping[str, bytes],
@@ -131,7 +132,9 @@ def find_difference(
     Compare digests; where they differ, read again and say where that came about.
 
     Args:
-        reader: of the version that all is about; it is read from the start.
+        archive: of the reader.
+        reader: of the version that all is about; it is read from the start, if
+            that version can no longer be opened.
         kept: with the file, each of a known algorithm.
         found: of the bytes as they were read, by the same algorithms.
         block_size: bytes per read.
@@ -145,8 +148,13 @@ def find_difference(
         # Bytes that went wrong would not have any digest of before.
         reason = f"{what}kept wrong, as the bytes are right by {' and '.join(right)}"
         return Difference(where=Where.DIGESTS, reason=reason)
+    status = reader.status
     try:
-        again = _digests_read(reader, kept, block_size=block_size, hashers=hashers)
+        # By another reader: a remote one has in memory what it was sent.
+        with archive.open(status.file_id) as other:
+            if other.status.version == status.version:
+                reader = other
+            again = _digests_read(reader, kept, block_size=block_size, hashers=hashers)
     except ArchiveError as exc:
         reason = f"{what}a second reading failed: {exc}"
         return Difference(where=Where.UNKNOWN, reason=reason)
@@ -396,7 +404,12 @@ class _Reading:
         if not kept:
             return self._recorded(reader, found, verdict)
         difference = find_difference(
-            reader, kept=kept, found=found, block_size=block_size, hashers=hashers
+            self.archive,
+            reader,
+            kept=kept,
+            found=found,
+            block_size=block_size,
+            hashers=hashers,
         )
         if difference is None:
             return verdict

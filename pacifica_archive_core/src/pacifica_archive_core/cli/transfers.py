@@ -212,6 +212,7 @@ def _get(
             )
             # Before the target appears.
             if difference := find_difference(
+                archive,
                 reader,
                 kept=kept,
                 found=hashes.digests(),
