@@ -465,14 +465,15 @@ def test_commit_stores_in_spite_of_an_exception(fs: PacificaFileSystem) -> None:
     assert b"six" == fs.cat_file("6")
 
 
-def lose_upload(fs: PacificaFileSystem) -> None:
-    fs.open("5", "wb").write(b"part")
+def lose_upload(fs: PacificaFileSystem, mode: str) -> None:
+    fs.open("5", mode).write("part" if mode == "w" else b"part")
     gc.collect()
 
 
-def test_lost_upload_is_discarded(fs: PacificaFileSystem) -> None:
+@pytest.mark.parametrize("mode", ["wb", "w"])
+def test_lost_upload_is_discarded(fs: PacificaFileSystem, mode: str) -> None:
     with pytest.warns(ResourceWarning, match="file 5 neither closed nor discarded"):
-        lose_upload(fs)
+        lose_upload(fs, mode)
 
     assert DIGITS == fs.cat_file("5")
 

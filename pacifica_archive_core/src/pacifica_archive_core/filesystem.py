@@ -61,7 +61,13 @@ if TYPE_CHECKING:
     OneOrMore = FilePath | Iterable[FilePath]
     _Bounds = int | Sequence[int | None] | None
 
-__all__ = ["PacificaFile", "PacificaFileSystem", "PacificaUpload"]
+__all__ = [
+    "ERRORS",
+    "PacificaFile",
+    "PacificaFileSystem",
+    "PacificaUpload",
+    "os_error_of",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -303,6 +309,7 @@ class PacificaUpload(io.BufferedIOBase):
         self._block_size = block_size
         self._held = bytearray()
         self._finished = False
+        self._lost = False
         # Being handled already: none of ours.
         self._outer = sys.exc_info()[1]
 
@@ -319,6 +326,9 @@ class PacificaUpload(io.BufferedIOBase):
         if self.closed:
             raise ValueError("the file is closed")
         with memoryview(data) as whole, whole.cast("B") as view:
+            if self._lost:
+                # Of a text file, which hands on its last part when it is lost.
+                return len(view)
             if len(self._held) + len(view) < self._block_size:
                 self._held += view
             else:
@@ -395,16 +405,20 @@ class PacificaUpload(io.BufferedIOBase):
     def __del__(self) -> None:
         # In place of io's own, which closes, and would store the part written.
         if not self.closed and hasattr(self, "_outer"):
-            finished = self._finished
-            self.discard()
+            self._dealloc_warn(self)
             super().close()
-            if not finished:
-                warnings.warn(
-                    f"upload of file {self.path} neither closed nor discarded",
-                    ResourceWarning,
-                    stacklevel=2,
-                    source=self,
-                )
+
+    def _dealloc_warn(self, source: object) -> None:
+        """Discard; a text file says so that it is lost, before it closes this."""
+        finished, self._lost = self._finished, True
+        self.discard()
+        if not finished:
+            warnings.warn(
+                f"upload of file {self.path} neither closed nor discarded",
+                ResourceWarning,
+                stacklevel=2,
+                source=source,
+            )
 
 
 def _info(status: FileStatus) -> dict[str, Any]:
