@@ -95,41 +95,6 @@ def test_reading_at_once_takes_two_requests(
     assert [64 * KIB, len(DATA) - 64 * KIB] == sizes(server)
 
 
-@pytest.mark.parametrize("size", [1, 64 * KIB, 300 * KIB])
-def test_a_second_reading_is_of_the_archive(size: int) -> None:
-    """Else what went wrong on the way would be called wrong in the archive."""
-    with Scripted(lambda asked: part_of(DATA[:size], asked)) as server:
-        with archive_of(server.url) as archive, archive.open(5) as reader:
-            reader.readall()
-            reader.seek(0)
-            found = reader.readall()
-
-        asked = [each for each in server.ranges if each.startswith("0-")]
-        assert (2, DATA[:size]) == (len(asked), found)
-
-
-def test_a_short_file_is_read_again_after_it_was_replaced() -> None:
-    replaced = False
-
-    def answer(asked: Asked) -> Reply:
-        part = part_of(DATA[:100], asked)
-        if replaced:
-            part.headers["ETag"] = '"v2"'
-        return part
-
-    with (
-        Scripted(answer) as server,
-        archive_of(server.url) as archive,
-        archive.open(5) as reader,
-    ):
-        first = reader.readall()
-        replaced = True
-        reader.seek(0)
-        again = reader.readall()
-
-    assert first == again
-
-
 def test_a_jump_begins_small_again(server: Scripted, reader: ArchiveReader) -> None:
     for position in (10 * MIB, 5 * MIB, 15 * MIB):
         reader.seek(position)

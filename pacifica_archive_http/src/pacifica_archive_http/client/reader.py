@@ -106,8 +106,6 @@ class HttpReader(ArchiveReader):
         # Where the last window ends, and which of _GROWING it was.
         self._end = 0
         self._step = 0
-        # Whether the last byte of the file was given.
-        self._ended = False
 
     def digests(self) -> Mapping[str, bytes]:
         """Return the digests that came with the first bytes."""
@@ -145,34 +143,20 @@ class HttpReader(ArchiveReader):
 
     def _some(self, size: int, position: int) -> bytes:
         """Read from 1 to ``size`` bytes, through broken connections."""
-        if self._ended and position == 0:
-            # Who reads all of it again may do so to compare; what is held would be
-            # right or wrong as it was.
-            self._ended = False
-            held, self._held = self._held, b""
-            try:
-                return self._some(size, 0)
-            except FileDamaged:
-                # Of the version that is open there is no more than this.
-                self._held = held
         patience = None
         while True:
             skip = position - self._held_at
             if 0 <= skip < len(self._held):
-                return self._given(self._held[skip : skip + size], position)
+                return self._held[skip : skip + size]
             try:
                 if self._reaches(position):
-                    return self._given(self._piece(size), position)
+                    return self._piece(size)
                 self._begin(position, size)
             except Lost as exc:
                 self._archive.ensure_open()
                 # Anew after every byte that came.
                 patience = patience or self._server.patience()
                 patience.wait(exc)
-
-    def _given(self, block: bytes, position: int) -> bytes:
-        self._ended |= position + len(block) == self.status.size
-        return block
 
     def _reaches(self, position: int) -> bool:
         """Read on to ``position`` if it is near enough in the present window."""
