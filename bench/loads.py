@@ -121,6 +121,7 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
     small_get = _small_get(running, place, load)
     small_head = _small_head(running, load, head)
     small_put = _small_put(running, place, load)
+    place.warm(max(load.big_size, load.moved - load.big_size))
     big_put = put(running, place.big, [_BIG_ID], place)
     _check_digest(running, _BIG_ID, place.big_digest)
     big_get = get(running, place.big, [_BIG_ID])
