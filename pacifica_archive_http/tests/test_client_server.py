@@ -39,6 +39,7 @@ from pacifica_archive_core import (
 )
 from pacifica_archive_core.records import record_of
 from pacifica_archive_http.client import HttpArchive, HttpOptions
+from pacifica_archive_http.client.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,6 +136,19 @@ def test_what_the_server_says_of_its_store_is_taken_at_once(answer: Reply) -> No
 
 
 def test_a_closed_archive_waits_no_more() -> None:
+    """However long the pause before its next try was to be."""
+    archive = archive_of("http://archive")
+    server = Server(archive.options, archive.ensure_open)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(server.pause, 10_000)
+        archive.close()
+        server.close()
+
+        with pytest.raises(ValueError, match="closed"):
+            waiting.result(60)
+
+
+def test_a_closed_archive_asks_no_more() -> None:
     asked = threading.Event()
 
     def answer(_: Asked) -> None:
@@ -148,6 +162,14 @@ def test_a_closed_archive_waits_no_more() -> None:
 
         with pytest.raises(ValueError, match="closed"):
             waiting.result(60)
+
+
+def test_no_coding_is_asked_for() -> None:
+    """A part of a file is counted in the file's bytes."""
+    with Scripted(answer_many) as server, archive_of(server.url) as archive:
+        archive.status(5)
+
+        assert "identity" == server.asked[0].headers["Accept-Encoding"]
 
 
 def test_connections_are_used_again_and_by_other_threads() -> None:
@@ -326,6 +348,29 @@ def test_a_change_without_an_answer_is_not_asked_for_again(
     error, requests = found(lambda _: answer, change, retry_for_s=60)
 
     assert (CommitUnclear, 1) == (type(error), requests)
+
+
+def test_a_change_that_broke_in_its_midst_is_not_asked_for_again() -> None:
+    """A spooled file of which the server took no byte: it is as it was."""
+
+    def put_long(archive: HttpArchive) -> None:
+        with archive.create(5) as writer:
+            writer.write(bytes(20 << 20))
+
+    with (
+        Scripted(lambda _: None, early=True) as server,
+        archive_of(server.url, retry_for_s=60) as archive,
+    ):
+        with pytest.raises(ArchiveUnavailable):
+            put_long(archive)
+
+        assert 1 == len(server.asked)
+
+
+def test_a_taken_id_is_told_without_the_fields_of_the_request() -> None:
+    error, _ = found(lambda _: problem("precondition-failed", 412), put)
+
+    assert "file 5: is in the archive already" == str(error)
 
 
 def test_a_deletion_without_an_answer_says_so() -> None:
