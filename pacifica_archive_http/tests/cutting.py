@@ -115,6 +115,12 @@ class Proxy:
         """The address that clients are given."""
         return f"http://127.0.0.1:{self.address[1]}"
 
+    @property
+    def open_now(self) -> int:
+        """Connections that have not ended."""
+        with self.lock:
+            return len(self._links)
+
     def count(self, method: str) -> int:
         """Return how many requests with this method came."""
         with self.lock:
@@ -206,6 +212,9 @@ class Proxy:
                 client.close()
                 continue
             client.settimeout(PATIENCE_S)
+            for end in (client, server):
+                # Else a head would wait for its body, or the other way round.
+                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link = _Link(self, client, server)
             thread = threading.Thread(target=link.run)
             with self.lock:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from cutting import Deed, Fault, Way
+from remote_command import command
 
 from pacifica_archive_core import ArchiveError, DigestMismatch, NoSuchFile
 from pacifica_archive_core.testing.base import content, fetch, refusal, store
@@ -37,20 +36,6 @@ def flip(path: Path, offset: int) -> None:
         byte = file.read(1)
         file.seek(offset)
         file.write(bytes([byte[0] ^ 1]))
-
-
-def command(url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line on a remote archive."""
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "pacifica_archive_core"),
-            *("-t", "http", "--prefix", url, *arguments),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
 
 
 # --- on the medium
