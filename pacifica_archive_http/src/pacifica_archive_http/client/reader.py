@@ -131,15 +131,13 @@ class HttpReader(ArchiveReader):
         return filled
 
     def _read_at(self, size: int, position: int) -> bytes:
-        block = self._some(size, position)
-        if len(block) == size:
-            return block
+        blocks = []
         # All of it: many a library takes a short read for the end.
-        buffer = bytearray(size)
-        buffer[: len(block)] = block
-        with memoryview(buffer)[len(block) :] as view:
-            self._readinto_at(view, position + len(block))
-        return bytes(buffer)
+        while size:
+            blocks.append(self._some(size, position))
+            size -= len(blocks[-1])
+            position += len(blocks[-1])
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
 
     def _some(self, size: int, position: int) -> bytes:
         """Read from 1 to ``size`` bytes, through broken connections."""
