@@ -192,7 +192,7 @@ MYPY = "mypy~=2.4.1"
 NOX = f"nox=={importlib.metadata.version('nox')}"
 
 # What reads files by their ids through fsspec.
-FORMATS = ("h5netcdf", "h5py", "numpy", "pandas", "pyarrow", "xarray")
+FORMATS = ("dask", "h5netcdf", "h5py", "numpy", "pandas", "pyarrow", "xarray")
 
 # What this project replaces, with the framework of the day that runs it on Python 3.11
 # to 3.13: it asks for any.

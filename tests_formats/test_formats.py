@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import random
 import zipfile
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from wire import Wire
 
     from pacifica_archive_core.filesystem import PacificaFileSystem
+
+#: It has types, but not for what is called here.
+dask: Any = importlib.import_module("dask")
+dask_bytes: Any = importlib.import_module("dask.bytes")
 
 MIB = 1 << 20
 COLUMNS = [f"c{number:02}" for number in range(16)]
@@ -284,6 +289,19 @@ def test_open_file_is_sent_to_another_process(
         file.seek(5)
 
         assert b"elsewhere" == children.submit(rest_of, file).result()
+
+
+def test_blocks_of_dask_are_read_in_other_processes(
+    url: str, fs: PacificaFileSystem, options: dict[str, Any]
+) -> None:
+    lines = b"".join(b"line %d\n" % number for number in range(100_000))
+    fs.pipe_file(url, lines)
+    _, blocks = dask_bytes.read_bytes(
+        [url], blocksize=MIB // 2, delimiter=b"\n", **options
+    )
+    found = dask.compute(*blocks[0], scheduler="processes", num_workers=2)
+
+    assert (2, lines) == (len(found), b"".join(found))
 
 
 def test_threads_read_and_store_at_once(options: dict[str, Any]) -> None:
