@@ -120,6 +120,16 @@ def test_root_is_the_only_directory(fs: PacificaFileSystem) -> None:
     assert [True, False, False] == [fs.isdir(path) for path in ("", "5", "6")]
 
 
+def test_root_has_the_info_of_a_directory(fs: PacificaFileSystem) -> None:
+    assert {"name": "", "size": 0, "type": "directory"} == fs.info("pacifica://")
+
+
+def test_urls_of_a_list_are_stripped() -> None:
+    urls = ["pacifica://5", "pacifica://6"]
+
+    assert ["5", "6"] == PacificaFileSystem._strip_protocol(urls)  # noqa: SLF001 (fsspec calls it)
+
+
 def test_only_what_is_stored_is_a_file(fs: PacificaFileSystem) -> None:
     assert [False, True, False] == [fs.isfile(path) for path in ("", "5", "6")]
 

@@ -308,6 +308,15 @@ def test_promised_size_is_kept(fs: PacificaFileSystem) -> None:
     assert not fs.exists("6")
 
 
+def test_more_than_promised_is_refused_and_discarded(fs: PacificaFileSystem) -> None:
+    file = fs.open("5", "wb", size=4)
+    file.write(b"seven")
+    with pytest.raises(OSError, match="more bytes than the 4 promised"):
+        file.close()
+
+    assert (True, DIGITS) == (file.closed, fs.cat_file("5"))
+
+
 def test_time_is_stored(fs: PacificaFileSystem) -> None:
     with fs.open("6", "wb", mtime_ns=MTIME_NS):
         pass
