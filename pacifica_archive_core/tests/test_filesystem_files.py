@@ -462,6 +462,33 @@ def test_exception_handled_before_does_not_discard(fs: PacificaFileSystem) -> No
     assert b"six" == fs.cat_file("6")
 
 
+def raise_again_in_block(fs: PacificaFileSystem) -> None:
+    try:
+        raise Broken
+    except Broken as exc:
+        with fs.open("5", "wb") as file:
+            file.write(b"part")
+            raise exc  # noqa: TRY201 (the very one that is being handled)
+
+
+def test_exception_handled_before_discards_when_raised_again(
+    fs: PacificaFileSystem,
+) -> None:
+    with pytest.raises(Broken):
+        raise_again_in_block(fs)
+
+    assert DIGITS == fs.cat_file("5")
+
+
+def test_exception_in_the_block_is_not_logged(
+    fs: PacificaFileSystem, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Broken):
+        break_in_block(fs, "wb")
+
+    assert "" == caplog.text
+
+
 def test_commit_stores_in_spite_of_an_exception(fs: PacificaFileSystem) -> None:
     file = fs.open("6", "wb")
     try:
