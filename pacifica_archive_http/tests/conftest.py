@@ -207,8 +207,7 @@ def outer_server(memory_store: Store) -> Iterator[LiveServer]:
 
 
 @pytest.fixture(scope="session")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Run the server of a directory, whose files a test may do anything to."""
+def _served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     if "posix" not in BACKENDS:
         pytest.skip("the backend posix is not installed")
     home = tmp_path_factory.mktemp("served")
@@ -220,6 +219,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         *("-o", "durable=false", "-o", f"adopt_roots={prefix}:{inbox}"),
     ) as server:
         yield Served(server=server, prefix=prefix, inbox=inbox)
+
+
+@pytest.fixture
+def served(_served: Served) -> Iterator[Served]:
+    """Return the server of a directory, whose files are this test's own."""
+    yield _served
+    _served.clear()
 
 
 @pytest.fixture

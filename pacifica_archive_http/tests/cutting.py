@@ -356,11 +356,12 @@ class _Link:
         self._count(way, data)
 
     def _count(self, way: Way, data: bytes) -> None:
-        self._send(way, data)
-        self._at[way] += len(data)
         if way is Way.DOWN:
+            # First: who has got it all may look at once.
             with self._proxy.lock:
                 self._proxy.passed += len(data)
+        self._send(way, data)
+        self._at[way] += len(data)
 
     def _send(self, way: Way, data: bytes) -> None:
         if way is Way.DOWN:

@@ -45,6 +45,11 @@ class Served:
         """The address that clients are given."""
         return self.server.url
 
+    def clear(self) -> None:
+        """Remove all files, past the server."""
+        for path in (*self.prefix.glob("[0-9]*"), *self.inbox.iterdir()):
+            remove(path)
+
     def unfinished(self) -> list[Path]:
         """Return what writers keep that have not committed."""
         return list((self.prefix / ".incoming").iterdir())
@@ -180,8 +185,6 @@ class OverPosixKit(RemoteKit):
     @pytest.fixture
     def url(self, served: Served) -> str:
         self.prefix, self.inbox = served.prefix, served.inbox
-        for path in (*self.prefix.glob("[0-9]*"), *self.inbox.iterdir()):
-            remove(path)
         return served.url
 
     def read_raw(self, archive: Archive, file_id: int) -> bytes:

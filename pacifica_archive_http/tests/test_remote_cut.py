@@ -7,23 +7,30 @@ from typing import TYPE_CHECKING
 
 import pytest
 from asking import wait_until
-from cutting import Deed, Fault, Way
+from cutting import PATIENCE_S, Deed, Fault, Proxy, Way
 from remote_child import store_in_part
 
 from pacifica_archive_core import (
     ArchiveUnavailable,
     CommitUnclear,
     FileDamaged,
+    FileExists,
     NoSuchFile,
 )
-from pacifica_archive_core.testing.base import content, fetch, refusal, store
-from pacifica_archive_core.testing.child import started
+from pacifica_archive_core.testing.base import (
+    content,
+    fetch,
+    forget,
+    refusal,
+    store,
+)
+from pacifica_archive_core.testing.child import in_forked_child, started
 from pacifica_archive_http.client import HttpArchive, HttpOptions
+from pacifica_archive_http.testing import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cutting import Proxy
     from remote_kit import Served
 
     from pacifica_archive_core import Archive, ArchiveReader
@@ -77,7 +84,7 @@ def test_a_reader_goes_on_exactly_where_it_was_cut(
     resumed = {cut} if 0 < tenth < 10 else set()
 
     assert (True, True, True, len(OLD)) == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         is_same(OLD, found),
         resumed <= set(proxy.starts()),
         proxy.passed,
@@ -94,7 +101,7 @@ def test_a_reader_goes_on_when_its_connection_was_broken_off(
     with remote.open(file_id) as reader:
         found = b"".join(blocks_of(reader))
 
-    assert (True, True) == (fault.came.is_set(), is_same(OLD, found))
+    assert (True, True) == (fault.came.wait(PATIENCE_S), is_same(OLD, found))
 
 
 @pytest.mark.parametrize("border", BORDERS)
@@ -109,7 +116,7 @@ def test_a_reader_goes_on_when_a_window_does_not_begin(
         fault = proxy.add(Fault(deed=Deed.CUT, way=Way.DOWN, at=-1, method="GET"))
         rest = reader.readall()
 
-    assert (True, True) == (fault.came.is_set(), is_same(OLD, first + rest))
+    assert (True, True) == (fault.came.wait(PATIENCE_S), is_same(OLD, first + rest))
 
 
 def test_a_reader_that_is_cut_every_mebibyte_reads_the_file(
@@ -121,7 +128,7 @@ def test_a_reader_that_is_cut_every_mebibyte_reads_the_file(
     found = fetch(remote, file_id)
 
     assert (True, True, len(OLD)) == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         is_same(OLD, found),
         proxy.passed,
     )
@@ -190,7 +197,7 @@ def test_a_file_replaced_when_a_connection_drops_is_never_mixed(
     ):
         read_while(reader, found, 100_000)
 
-    assert (True, True) == (fault.came.is_set(), OLD.startswith(found))
+    assert (True, True) == (fault.came.wait(PATIENCE_S), OLD.startswith(found))
 
 
 def test_a_file_replaced_while_it_is_opened_is_the_new_one(
@@ -209,7 +216,7 @@ def test_a_file_replaced_while_it_is_opened_is_the_new_one(
     )
     found = fetch(remote, file_id)
 
-    assert (True, True) == (fault.came.is_set(), is_same(NEW, found))
+    assert (True, True) == (fault.came.wait(PATIENCE_S), is_same(NEW, found))
 
 
 @pytest.mark.parametrize("border", BORDERS)
@@ -269,7 +276,7 @@ def test_an_upload_that_is_cut_stores_nothing(
     allowed = {ArchiveUnavailable} | ({CommitUnclear} if tenth > 4 else set())
 
     assert (True, True, 1, None if old is None else old) == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         error in allowed,
         proxy.count("PUT"),
         None if missing else fetch(direct, file_id),
@@ -305,7 +312,7 @@ def test_an_upload_whose_answer_is_lost_is_unclear(
     stored = fetch(direct, file_id)
 
     assert (True, CommitUnclear, 1, True) == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         error,
         proxy.count("PUT"),
         stored == data if way is Way.DOWN else stored in (data, b"old"),
@@ -320,7 +327,7 @@ def test_an_upload_whose_head_is_cut_stores_nothing(
     error = refusal(store, remote, file_id, BIG)
 
     assert (True, ArchiveUnavailable, 1, b"old") == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         type(error),
         proxy.count("PUT"),
         fetch(direct, file_id),
@@ -335,6 +342,105 @@ def test_a_cut_upload_may_be_repeated_by_its_caller(
     store(remote, file_id, BIG)
 
     assert is_same(BIG, fetch(direct, file_id))
+
+
+@pytest.mark.parametrize("part", [len(BIG) // 2, len(BIG)], ids=["half", "all"])
+def test_an_upload_that_is_discarded_stores_nothing(
+    direct: Archive, served: Served, file_id: int, part: int
+) -> None:
+    """Not even when all bytes of the file were sent."""
+    store(direct, file_id, b"old")
+    writer = direct.create(file_id, size=len(BIG), overwrite=True)
+    writer.write(BIG[:part])
+    writer.discard()
+    wait_until(lambda: not served.unfinished(), "something is left in .incoming")
+
+    assert b"old" == fetch(direct, file_id)
+
+
+@pytest.mark.parametrize("size", [2 * MIB, len(BIG)])
+def test_who_is_still_sending_hears_a_refusal(
+    direct: Archive, file_id: int, size: int
+) -> None:
+    """Instead of a connection that broke."""
+    store(direct, file_id, b"old")
+    with pytest.raises(FileExists):
+        store(direct, file_id, BIG[:size], overwrite=False)
+
+    assert b"old" == fetch(direct, file_id)
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_transfer_that_was_cut_holds_no_place(way: Way) -> None:
+    """In a server that has one for a single transfer."""
+    with (
+        running_server("-t", "memory", "--threads", "2") as server,
+        Proxy(server.address) as proxy,
+        HttpArchive(HttpOptions(prefix=server.url)) as direct,
+    ):
+        store(direct, 1, OLD)
+        for _ in range(3):
+            with HttpArchive(HttpOptions(prefix=proxy.url, retry_for_s=0)) as remote:
+                method = "GET" if way is Way.DOWN else "PUT"
+                proxy.add(Fault(deed=Deed.CUT, way=way, at=100_000, method=method))
+                proxy.add(Fault(deed=Deed.CUT, way=way, at=100_000, method=method))
+                refusal(fetch, remote, 1) if way is Way.DOWN else refusal(
+                    store, remote, 1, BIG
+                )
+        wait_until(
+            lambda: refusal(store, direct, 2, NEW) is None, "no place is free again"
+        )
+        found = fetch(direct, 1)
+
+    assert is_same(OLD, found)
+
+
+@pytest.mark.parametrize("end", ["forget", "discard", "exit"])
+def test_a_forked_child_harms_no_upload(
+    direct: Archive, file_id: int, end: str
+) -> None:
+    """Its copy of the connection is its parent's."""
+    writers = [direct.create(file_id, size=len(BIG))]
+    writers[0].write(BIG[: 5 * MIB])
+
+    def finish() -> bool:
+        if end == "forget":
+            forget(writers)
+        elif end == "discard":
+            writers[0].discard()
+        else:
+            direct.close()
+        return True
+
+    in_forked_child(finish)
+    writers[0].write(BIG[5 * MIB :])
+    writers[0].commit()
+
+    assert is_same(BIG, fetch(direct, file_id))
+
+
+@pytest.mark.parametrize("end", ["forget", "close", "exit"])
+def test_a_forked_child_harms_no_download(
+    direct: Archive, file_id: int, end: str
+) -> None:
+    store(direct, file_id, OLD)
+    readers = [direct.open(file_id)]
+    first = readers[0].read(3 * MIB)
+
+    def finish() -> bool:
+        if end == "forget":
+            forget(readers)
+        elif end == "close":
+            readers[0].close()
+        else:
+            direct.close()
+        return True
+
+    in_forked_child(finish)
+    with readers[0] as reader:
+        rest = reader.readall()
+
+    assert is_same(OLD, first + rest)
 
 
 def test_a_client_that_is_killed_leaves_nothing(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cutting import Deed, Fault, Way
+from cutting import PATIENCE_S, Deed, Fault, Way
 from remote_command import command
 
 from pacifica_archive_core import ArchiveError, DigestMismatch, NoSuchFile
@@ -83,7 +83,7 @@ def test_a_bit_flipped_on_the_way_up_is_refused(
     error = refusal(store, remote, file_id, DATA[:size])
 
     assert (True, DigestMismatch, b"old") == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         type(error),
         fetch(direct, file_id),
     )
@@ -100,7 +100,7 @@ def test_a_bit_flipped_in_the_digests_stores_nothing(
     error = refusal(store, remote, file_id, DATA)
 
     assert (True, True, NoSuchFile) == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         isinstance(error, ArchiveError),
         type(refusal(direct.status, file_id)),
     )
@@ -133,7 +133,7 @@ def test_a_bit_flipped_on_the_way_down_is_found_by_get(
     done = command(proxy.url, "get", str(file_id), str(tmp_path / "file"))
 
     assert (True, DIFFERS, True, []) == (
-        fault.came.is_set(),
+        fault.came.wait(PATIENCE_S),
         done.returncode,
         "on the way" in done.stderr,
         list(tmp_path.iterdir()),
