@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import re
@@ -15,6 +16,14 @@ from typing import TYPE_CHECKING
 import generate
 import pytest
 
+from pacifica_archive_core import (
+    Archive,
+    CommitUnclear,
+    FileExists,
+    FileStatus,
+    NoSuchFile,
+    open_archive,
+)
 from pacifica_archive_http.testing import running_server
 
 if TYPE_CHECKING:
@@ -122,6 +131,56 @@ def test_head_of_the_wire_passes_through_nginx(port: int) -> None:
 
     assert [(204, "5", "5", "File was found")] * 2 == found
     assert b"bytes" == body
+
+
+@pytest.fixture
+def archive(port: int) -> Iterator[Archive]:
+    """Open the archive that is behind nginx."""
+    with open_archive("http", prefix=f"http://127.0.0.1:{port}") as archive:
+        yield archive
+
+
+def store(archive: Archive, file_id: int, data: bytes) -> None:
+    with archive.create(file_id, size=len(data), mtime_ns=1) as writer:
+        writer.write(data)
+
+
+@pytest.mark.parametrize("size", [0, 5, 30_000_000])
+def test_a_remote_archive_is_exact_through_nginx(archive: Archive, size: int) -> None:
+    """Its statuses and digests too, by which it knows what it reads."""
+    data = os.urandom(size)
+    store(archive, 5, data)
+    with archive.open(5) as reader:
+        found = (reader.readall(), reader.status.mtime_ns, reader.digests())
+
+    assert (data, 1, {"sha-256": hashlib.sha256(data).digest()}) == found
+
+
+def test_a_refusal_of_few_bytes_comes_through_nginx_as_it_is(archive: Archive) -> None:
+    store(archive, 5, b"old")
+
+    with pytest.raises(FileExists):
+        store(archive, 5, bytes(1_000_000))
+
+
+def test_a_refusal_of_many_bytes_leaves_the_old_file_behind_nginx(
+    archive: Archive,
+) -> None:
+    """The server does not take them all, which nginx may answer with a 502."""
+    store(archive, 5, b"old")
+    with pytest.raises((FileExists, CommitUnclear)):
+        store(archive, 5, bytes(3_000_000))
+    with archive.open(5) as reader:
+        found = reader.readall()
+
+    assert found == b"old"
+
+
+def test_statuses_of_many_come_through_nginx(archive: Archive) -> None:
+    store(archive, 5, b"old")
+    found = [type(answer) for _, answer in archive.status_many([5, 6] * 1000)]
+
+    assert [FileStatus, NoSuchFile] * 1000 == found
 
 
 def test_body_that_does_not_come_is_given_up(port: int) -> None:
