@@ -127,6 +127,21 @@ def test_a_block_that_was_taken_away_is_told_of_to_all_who_settle(
                 settle()
 
 
+def test_a_stream_is_digested_where_no_thread_can_be_had(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0, 1})
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with Hashes(["sha-256"]) as hashes:
+        copy(_Source(DATA), _Sink(), block_size=BLOCK, hashers=[hashes])
+        found = hashes.digests()
+
+    assert {"sha-256": EXPECTED["sha-256"]} == found
+
+
 def test_an_unknown_algorithm_is_refused_with_those_that_are_known() -> None:
     with pytest.raises(ValueError, match="'sha3': allowed are sha-512, sha-256"):
         Hashes(["md5", "sha3"])

@@ -62,7 +62,10 @@ def test_the_default_reason_is_not_said_twice() -> None:
     assert "file 5: not in the archive" == str(found)
 
 
-@pytest.mark.parametrize("name", ["Strange", "FileError.__init__", "", "reprlib"])
+@pytest.mark.parametrize(
+    "name",
+    ["Strange", "FileError.__init__", "", "reprlib", "ConfigError", "BackendError"],
+)
 def test_an_error_of_an_unknown_class_is_an_archive_error(name: str) -> None:
     found = answer_of({"file_id": 5, "error": name, "message": "odd"})
 
@@ -87,6 +90,11 @@ def test_what_else_is_in_a_record_is_passed_over() -> None:
         {**record_of(5, STATUS), "levels": [{"media": "paper", "size": 1}]},
         {**record_of(5, STATUS), "residency": "nowhere"},
         {**record_of(5, STATUS), "size": -1},
+        {**record_of(5, STATUS), "size": 1.5},
+        {**record_of(5, STATUS), "file_id": True},
+        {**record_of(5, STATUS), "mtime_ns": "now"},
+        {**record_of(5, STATUS), "levels": [{"media": "disk", "size": 1.5}]},
+        {**record_of(5, STATUS), "path": None},
         {**record_of(5, STATUS), "residency_source": "two words"},
         {"file_id": 5, "online": "yes"},
     ],

@@ -7,6 +7,7 @@ digests of any name; those that can be computed here are in ``ALGORITHMS``.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -183,14 +184,17 @@ class Hashes:
             each.update(data)
 
     def _begin_thread(self) -> None:
-        self._blocks = queue.SimpleQueue()
-        self._thread = threading.Thread(
+        blocks: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
+        thread = threading.Thread(
             target=self._run,
-            args=(self._blocks,),
+            args=(blocks,),
             name="pacifica-archive-digest",
             daemon=True,
         )
-        self._thread.start()
+        # Where no more threads can be had it goes on without, and asks again.
+        with contextlib.suppress(RuntimeError):
+            thread.start()
+            self._blocks, self._thread = blocks, thread
 
     def _run(self, blocks: queue.SimpleQueue[Buffer | None]) -> None:
         while (data := blocks.get()) is not None:

@@ -12,7 +12,6 @@ import contextlib
 import errno
 import hashlib
 import io
-import logging
 import operator
 import os
 import re
@@ -68,8 +67,6 @@ __all__ = [
     "PacificaUpload",
     "os_error_of",
 ]
-
-_log = logging.getLogger(__name__)
 
 _ID = re.compile(r"0|[1-9][0-9]{0,18}")
 #: Bytes that a reader asks for at least: what a server sends in one piece.
@@ -370,19 +367,26 @@ class PacificaUpload(io.BufferedIOBase):
             self._writer.discard()
 
     def close(self) -> None:
-        """Commit, unless an exception is on its way or a transaction is to do it."""
+        """
+        Commit, unless a transaction is to do it.
+
+        While an exception is on its way or being handled, discard, and raise that
+        exception: which of the two it is cannot be told.
+        """
         if self.closed:
             return
         try:
             coming = sys.exc_info()[1]
             if coming is not None and coming is not self._outer and not self._finished:
-                _log.warning(
-                    "file %s was discarded, not stored: it was closed upon %s",
-                    self.path,
-                    type(coming).__name__,
-                )
                 self.discard()
-            elif self.autocommit:
+                coming.add_note(
+                    f"file {self.path} was discarded, not stored: it was closed upon"
+                    " this"
+                )
+                # Where it was on its way it goes on; where it was being handled
+                # nobody shall take the file for stored.
+                raise coming
+            if self.autocommit:
                 self.commit()
             else:
                 self.flush()

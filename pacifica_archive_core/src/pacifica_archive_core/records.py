@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 
 __all__ = ["answer_of", "make_error", "record_of", "status_of"]
 
+#: What an archive answers of a file; all else is of its own options.
+_OF_FILES_AND_STORES = (
+    FileError,
+    errors.NotSupported,
+    errors.ArchiveUnavailable,
+    errors.ArchiveFull,
+    errors.AccessDenied,
+)
+
 
 def record_of(
     file_id: int,
@@ -57,9 +66,17 @@ def status_of(record: Mapping[str, Any]) -> FileStatus:
             for level in record["levels"]
         )
         fields["residency"] = Residency(record["residency"])
-        return FileStatus(**fields)
+        status = FileStatus(**fields)
     except (KeyError, TypeError, ValueError) as exc:
         raise ValueError("it is no record of a status") from exc
+    numbers = (status.file_id, status.size, status.mtime_ns, status.ctime_ns)
+    sizes = (level.size for level in status.levels)
+    # JSON has fractions, and True is an int too.
+    if any(type(number) is not int for number in (*numbers, *sizes)) or not isinstance(
+        status.path, str
+    ):
+        raise ValueError("it is no record of a status")
+    return status
 
 
 def answer_of(record: Mapping[str, Any]) -> FileStatus | bool | ArchiveError:
@@ -81,9 +98,14 @@ def answer_of(record: Mapping[str, Any]) -> FileStatus | bool | ArchiveError:
 
 
 def make_error(name: str, file_id: object, message: str) -> ArchiveError:
-    """Make an error of its class's name and its message; an unknown class's a base."""
-    kind = getattr(errors, name, None) if name in errors.__all__ else None
-    if kind is None:
+    """
+    Make an error of its class's name and its message.
+
+    ArchiveError of any class that is not about a file or a store: what is wrong
+    with the options there is not with those here.
+    """
+    kind = getattr(errors, name) if name in errors.__all__ else ArchiveError
+    if not issubclass(kind, _OF_FILES_AND_STORES):
         kind = ArchiveError
     if issubclass(kind, FileError):
         return kind(file_id, message.removeprefix(f"file {file_id}: ") or None)
