@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import socket
@@ -181,18 +182,44 @@ def test_connections_are_used_again_and_by_other_threads() -> None:
         assert 1 == len(server.clients)
 
 
-def test_more_connections_than_allowed_are_not_made() -> None:
+def test_readers_left_in_the_midst_of_a_window_starve_nobody() -> None:
     data = content(3 << 20)
     with (
-        Scripted(lambda asked: part_of(data, asked)) as server,
+        Scripted(
+            lambda asked: (
+                part_of(data, asked) if asked.method == "GET" else answer_many(asked)
+            )
+        ) as server,
         archive_of(server.url, max_connections=1) as archive,
-        archive.open(5) as reader,
+        contextlib.ExitStack() as stack,
     ):
-        reader.read(100_000)
-        reader.read(100)
+        for _ in range(5):
+            reader = stack.enter_context(archive.open(5))
+            reader.read(100_000)
+            reader.read(100)
 
-        with pytest.raises(ArchiveUnavailable, match="in use"):
-            archive.open(5)
+        assert 5 == archive.status(5).file_id
+
+
+def test_silence_that_outlasts_the_retries_is_followed_by_one() -> None:
+    """As of an idle connection that a firewall has forgotten."""
+    asked_before = itertools.count()
+    over = threading.Event()
+
+    def answer(asked: Asked) -> Reply:
+        if next(asked_before) == 0:
+            over.wait(60)
+        return answer_many(asked)
+
+    with Scripted(answer) as server:
+        options = HttpOptions(prefix=server.url, timeout_s=1, retry_for_s=0.5)
+        with HttpArchive(options) as archive:
+            try:
+                status = archive.status(5)
+            finally:
+                over.set()
+
+    assert 5 == status.file_id
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

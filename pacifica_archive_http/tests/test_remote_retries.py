@@ -235,7 +235,7 @@ def test_a_stalled_server_is_unavailable_in_time(proxy: Proxy, file_id: int) -> 
 def test_an_upload_to_a_stalled_server_is_unclear_in_time(
     proxy: Proxy, file_id: int, size: int
 ) -> None:
-    options = HttpOptions(prefix=proxy.url, timeout_s=0.2)
+    options = HttpOptions(prefix=proxy.url, commit_timeout_s=0.2)
     proxy.add(Fault(deed=Deed.STALL, way=Way.DOWN, at=-1, method="PUT"))
     with HttpArchive(options) as remote:
         error = refusal(store, remote, file_id, bytes(size))

@@ -35,8 +35,9 @@ __all__ = [
 
 #: Bytes of the longest digest tail.
 MAX_TAIL = 1 << 16
-#: Of digests that a tail has: more, or longer ones, no store is sure to keep.
-MAX_KEPT, MAX_KEPT_SIZE = 16, 64
+#: Of digests that a tail has: more, or longer ones, no store is sure to keep; a
+#: file system's attributes may end at 4 KiB, in which a name may count threefold.
+MAX_KEPT, MAX_KEPT_SIZE = 8, 64
 
 _CLAIMS = (
     "HTTP_REPR_DIGEST",

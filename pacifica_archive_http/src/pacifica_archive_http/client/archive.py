@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pacifica_archive_core import (
     Archive,
     ArchiveError,
+    CommitUnclear,
     FileOffline,
     FileStatus,
     InvalidFileId,
@@ -22,7 +23,7 @@ from pacifica_archive_core.ids import checked_file_id
 from pacifica_archive_core.records import answer_of
 from pacifica_archive_http.client.options import HttpOptions
 from pacifica_archive_http.client.reader import HttpReader, open_reader
-from pacifica_archive_http.client.server import Server, Upload, no_archive
+from pacifica_archive_http.client.server import Server, Upload, is_done, no_archive
 from pacifica_archive_http.client.writer import HELD, HeldWriter, StreamingWriter
 
 if TYPE_CHECKING:
@@ -94,17 +95,22 @@ class HttpArchive(Archive):
         return answer
 
     def _stage(self, file_id: int) -> bool:
-        answer, _ = self._server.ask("POST", f"/files/{file_id}", file_id=file_id)
+        answer, data = self._server.ask("POST", f"/files/{file_id}", file_id=file_id)
+        if not is_done(data):
+            raise no_archive("it does not say what is staged")
         return answer.status != HTTPStatus.ACCEPTED
 
     def _delete(self, file_id: int) -> None:
-        self._server.change(
+        unclear = "deleted, or not: look at its status"
+        data = self._server.change(
             "DELETE",
             file_id,
             upload=Upload(),
             headers={"Content-Length": "0"},
-            unclear="deleted, or not: look at its status",
+            unclear=unclear,
         )
+        if not is_done(data):
+            raise CommitUnclear(file_id, unclear)
 
     def digests(self, file_id: int) -> Mapping[str, bytes]:
         """Return the digests kept with the present version."""
@@ -128,7 +134,7 @@ class HttpArchive(Archive):
         }
         if not overwrite:
             headers["If-None-Match"] = "*"
-        self._server.change(
+        data = self._server.change(
             "PATCH",
             file_id,
             upload=Upload([body]),
@@ -136,6 +142,8 @@ class HttpArchive(Archive):
             # What the server cannot take for a path.
             special=dict.fromkeys(("bad-request", "content-too-large"), SourceRefused),
         )
+        if not is_done(data):
+            raise CommitUnclear(file_id)
 
     def status_many(
         self, file_ids: Iterable[int]

@@ -83,6 +83,12 @@ class HttpOptions:
         default=60.0,
         converter=_seconds(0.001),
     )
+    commit_timeout_s: float = option(
+        "seconds for the server to have a file on stable storage when all of it was"
+        " sent; then CommitUnclear",
+        default=600.0,
+        converter=_seconds(0.001),
+    )
     retry_for_s: float = option(
         "seconds for which what may be asked twice is asked again when the server"
         " does not answer; what changes a file is sent once",
@@ -95,8 +101,8 @@ class HttpOptions:
         converter=_seconds(0),
     )
     max_connections: int = option(
-        "connections in use at once, but for those of uploads over 1 MiB, which"
-        " have their own",
+        "connections in use at once, but for long reads and uploads over 1 MiB,"
+        " which have their own",
         default=32,
         converter=_count,
     )

@@ -200,6 +200,7 @@ class HttpReader(ArchiveReader):
                 "Range": f"bytes={position}-{last}",
                 "If-Range": f'"{self.status.version}"',
             },
+            long=last - position >= _SMALL,
         )
         with contextlib.ExitStack() as stack:
             stack.callback(answer.close)
@@ -220,7 +221,10 @@ class HttpReader(ArchiveReader):
             answer.status != HTTPStatus.PARTIAL_CONTENT
             or answer.headers.get("ETag") != f'"{status.version}"'
         ):
-            raise FileDamaged(status.file_id, "was replaced while it was read")
+            raise FileDamaged(
+                status.file_id,
+                "was replaced, or its digests recorded, while it was read",
+            )
         if _extent(answer, status) != (first, last - first + 1):
             raise no_archive("it sends another part of the file")
 

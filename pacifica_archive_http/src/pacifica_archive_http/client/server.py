@@ -49,6 +49,7 @@ __all__ = [
     "Patience",
     "Server",
     "Upload",
+    "is_done",
     "is_success",
     "no_archive",
     "refusal_of",
@@ -80,6 +81,16 @@ _LONGEST = 1 << 26
 #: Seconds of the first and of the longest pause between two tries.
 _FIRST_PAUSE_S = 0.05
 _LONGEST_PAUSE_S = 5.0
+#: Connections kept of those that long reads had.
+_KEPT_STREAMS = 256
+#: A connection that a firewall has forgotten is known as dead after a minute, before
+#: a change is sent over it: it is looked at for 3 times 10 s after 30 s of silence.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+)
 #: Seconds to wait for a free connection before looking whether all is closed.
 _POOL_WAIT_S = 1
 
@@ -189,7 +200,8 @@ class Patience:
 
     def __init__(self, server: Server, seconds: float) -> None:
         self._server = server
-        self._deadline = time.monotonic() + seconds
+        self._seconds = seconds
+        self._deadline: float | None = None
         self._pause_s = _FIRST_PAUSE_S
 
     def wait(self, lost: Lost) -> None:
@@ -200,9 +212,13 @@ class Patience:
             ArchiveUnavailable: there shall be no other.
             ValueError: the archive was closed.
         """
+        now = time.monotonic()
+        # From the first failure on: silence is noticed only after a while, and a
+        # connection that has died in it says nothing of the next one.
+        self._deadline = self._deadline or now + self._seconds
         # Not all at once: a thousand clients wait for a server that starts anew.
         pause_s = self._pause_s * random.uniform(0.5, 1.5)  # noqa: S311 (no secret)
-        if time.monotonic() + pause_s > self._deadline:
+        if now + pause_s > self._deadline:
             raise ArchiveUnavailable(str(lost)) from lost
         self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)
         self._server.pause(pause_s)
@@ -227,18 +243,33 @@ class Server:
         self._tls: dict[str, Any] = {}
         if options.prefix.lower().startswith("https:"):
             self._tls["ssl_context"] = _tls_context(options.ca_file)
-        self._pool = urllib3.connection_from_url(
-            options.prefix,
-            timeout=urllib3.Timeout(
-                connect=options.connect_timeout_s, read=options.timeout_s
-            ),
-            maxsize=options.max_connections,
-            block=True,
-            **self._tls,
+        self._pool = self._new_pool(maxsize=options.max_connections, block=True)
+        # Else readers that are left in the midst of a window would starve all others.
+        self._streams = self._new_pool(maxsize=_KEPT_STREAMS, block=False)
+        # Of a change: until it is sent, and until it is on stable storage.
+        self._patient = urllib3.Timeout(
+            connect=options.timeout_s, read=options.commit_timeout_s
         )
         self._closing = threading.Event()
         self._lock = threading.Lock()
         self._held: set[Answer | HTTPConnection] = set()
+
+    def _new_pool(self, *, maxsize: int, block: bool) -> urllib3.HTTPConnectionPool:
+        return urllib3.connection_from_url(
+            self._options.prefix,
+            timeout=urllib3.Timeout(
+                connect=self._options.connect_timeout_s, read=self._options.timeout_s
+            ),
+            maxsize=maxsize,
+            block=block,
+            socket_options=[*HTTPConnection.default_socket_options, *_KEEPALIVE],
+            **self._tls,
+        )
+
+    @property
+    def commit_timeout_s(self) -> float:
+        """Seconds for a file that was sent to be on stable storage."""
+        return self._options.commit_timeout_s
 
     def patience(self) -> Patience:
         """Begin to try."""
@@ -256,16 +287,25 @@ class Server:
         *,
         headers: Mapping[str, str] | None = None,
         body: bytes | Upload | None = None,
+        long: bool = False,
     ) -> Answer:
         """
         Ask once, and return what is answered, whatever it is.
 
+        Args:
+            method: of the request.
+            path: of the archive's own.
+            headers: of the request.
+            body: of the request; an Upload may wait long for its answer.
+            long: the answer will be read for as long as its reader likes.
+
         Raises:
             Lost: nothing is.
         """
+        pool = self._streams if long else self._pool
         try:
             return Answer(
-                self._pool.urlopen(
+                pool.urlopen(
                     method,
                     self._base + path,
                     body=body,
@@ -275,6 +315,7 @@ class Server:
                     redirect=False,
                     assert_same_host=False,
                     pool_timeout=_POOL_WAIT_S,
+                    timeout=self._patient if isinstance(body, Upload) else pool.timeout,
                     preload_content=False,
                     decode_content=False,
                 )
@@ -368,6 +409,7 @@ class Server:
                 self._pool.host,
                 self._pool.port,
                 timeout=self._options.connect_timeout_s,
+                socket_options=[*HTTPConnection.default_socket_options, *_KEEPALIVE],
                 **self._tls,
             )
             try:
@@ -411,6 +453,7 @@ class Server:
         """Break what is held; who waits is told."""
         self._closing.set()
         self._pool.close()
+        self._streams.close()
         with self._lock:
             for connection in self._held:
                 # Not closed: its user may be at work with it.
@@ -424,6 +467,14 @@ class Server:
 def is_success(answer: Answer) -> bool:
     """Whether the answer is no refusal: a redirection is one here."""
     return HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def is_done(data: bytes) -> bool:
+    """Whether a success is our server's: a portal's page is one for each request."""
+    try:
+        return "message" in json.loads(data)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def no_archive(detail: str) -> ArchiveUnavailable:

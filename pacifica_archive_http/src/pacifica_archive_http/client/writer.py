@@ -124,7 +124,10 @@ class _HttpWriter(ArchiveWriter):
         """Raise unless the server says that it stored as many bytes as were sent."""
         try:
             stored = int(json.loads(data)["total_bytes"])
-        except (KeyError, TypeError, ValueError, RecursionError) as exc:
+        except (
+            *(KeyError, TypeError, ValueError),
+            *(OverflowError, RecursionError),
+        ) as exc:
             raise CommitUnclear(self.file_id) from exc
         if stored != self.written:
             raise CommitUnclear(
@@ -246,6 +249,7 @@ class StreamingWriter(_HttpWriter):
 
     def _commit(self) -> None:
         self._pass_on(self._digests().ljust(_TAIL))
+        self._connection.timeout = self._server.commit_timeout_s
         try:
             answer = Answer(self._connection.getresponse())
         except FAILURES as exc:
