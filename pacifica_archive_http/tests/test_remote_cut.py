@@ -191,13 +191,16 @@ def test_a_file_replaced_when_a_connection_drops_is_never_mixed(
         )
     )
     found = bytearray()
-    with (
-        remote.open(file_id) as reader,
-        pytest.raises(FileDamaged, match="replaced while"),
-    ):
-        read_while(reader, found, 100_000)
+    with remote.open(file_id) as reader:
+        error = refusal(read_while, reader, found, 100_000)
+    # Who has a whole window may have begun the next one before the replacement.
+    allowed = {FileDamaged} | ({type(None)} if offset in BORDERS else set())
 
-    assert (True, True) == (fault.came.wait(PATIENCE_S), OLD.startswith(found))
+    assert (True, True, True) == (
+        fault.came.wait(PATIENCE_S),
+        type(error) in allowed,
+        OLD.startswith(found) if error else is_same(OLD, bytes(found)),
+    )
 
 
 def test_a_file_replaced_while_it_is_opened_is_the_new_one(
@@ -233,7 +236,7 @@ def test_a_file_changed_at_a_window_s_border_is_never_mixed(
             store(direct, file_id, NEW)
         else:
             direct.delete(file_id)
-        with pytest.raises(FileDamaged, match=f"{change} while"):
+        with pytest.raises(FileDamaged, match=f"was {change}"):
             read_while(reader, found, 100_000)
 
     assert OLD[:border] == found
