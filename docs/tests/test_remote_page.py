@@ -11,6 +11,7 @@ from pacifica_archive_http.client.archive import _BATCH, _FIRST_LOOK_S, _LAST_LO
 from pacifica_archive_http.client.reader import _GROWING, _PIECE, _SMALL
 from pacifica_archive_http.client.server import _PASSING
 from pacifica_archive_http.client.writer import HELD
+from pacifica_archive_http.digests import MAX_KEPT, MAX_KEPT_SIZE
 
 REMOTE = (generate.DOCS / "remote.md").read_text()
 DEFAULTS = {field.name: field.default for field in attrs.fields(HttpOptions)}
@@ -29,6 +30,8 @@ def test_windows_are_those_of_the_code() -> None:
         f"in pieces of {_PIECE >> 20} MiB",
         f"Up to {HELD >> 20} MiB is held in memory",
         f"ask for {_BATCH} in one request",
+        f"up to {MAX_KEPT} digests with a file",
+        f"of up to {MAX_KEPT_SIZE} bytes",
         f"from half a second to {_LAST_LOOK_S:.0f} seconds",
         f"within `connect_timeout_s` ({DEFAULTS['connect_timeout_s']:.0f})",
         f"for `timeout_s` ({DEFAULTS['timeout_s']:.0f})",
