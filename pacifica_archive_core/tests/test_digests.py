@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import signal
 import threading
 import zlib
 
@@ -140,6 +141,34 @@ def test_a_stream_is_digested_where_no_thread_can_be_had(
         found = hashes.digests()
 
     assert {"sha-256": EXPECTED["sha-256"]} == found
+
+
+class _Alarm(Exception):
+    """Raised out of a signal's handler."""
+
+
+def test_a_signal_in_the_midst_leaves_nothing_to_wait_for() -> None:
+    def interrupt(_signal: int, _frame: object) -> None:
+        raise _Alarm
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    ended = 0
+    try:
+        for number in range(40):
+            with contextlib.suppress(_Alarm), Hashes(["sha-256"]) as hashes:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.001 + number / 4000)
+                    while True:
+                        hashes.update(DATA)
+                finally:
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+                    hashes.settle()
+            ended += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+    assert 40 == ended
 
 
 def test_an_unknown_algorithm_is_refused_with_those_that_are_known() -> None:

@@ -284,6 +284,21 @@ def test_a_digest_of_what_was_replaced_meanwhile_is_not_recorded(
     assert "replaced while it was read: nothing recorded" == verdict.message
 
 
+def test_a_file_whose_digest_another_records_meanwhile_is_compared_with_it(
+    archive: FlawedArchive,
+) -> None:
+    """Such as the run's own other reader, where an id is given twice."""
+    store(archive, 5)
+
+    def store_digested(_file_id: int) -> None:
+        archive.before_record = lambda _: None
+        store(archive, 5, sha_256=SHA)
+
+    archive.before_record = store_digested
+
+    assert Result.OK == verdict_of(archive, record=True).result
+
+
 def test_what_was_deleted_meanwhile_is_missing(archive: FlawedArchive) -> None:
     store(archive, 5)
     archive.before_record = archive.delete

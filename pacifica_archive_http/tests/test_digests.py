@@ -5,12 +5,22 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from asking import ByCall, OverHttp, connect, environment, log_lines, wait_until
+from asking import (
+    PATIENCE_S,
+    ByCall,
+    OverHttp,
+    connect,
+    environment,
+    log_lines,
+    wait_until,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -780,3 +790,40 @@ def test_a_file_that_is_deleted_meanwhile_has_no_digest() -> None:
         answer = call("GET", "/files/5")
 
     assert (DATA, {}) == (answer.body, _told(answer))
+
+
+class _SlowReading(MemoryArchive):
+    """Whose readers wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reading = threading.Event()
+        self.go_on = threading.Event()
+
+    def _open(self, file_id: int, *, recall: bool) -> MemoryReader:
+        reader = super()._open(file_id, recall=recall)
+        self.reading.set()
+        assert self.go_on.wait(PATIENCE_S), "nobody let it go on"
+        return reader
+
+
+def test_digests_that_are_asked_for_leave_places_for_transfers() -> None:
+    """Who asked may be gone long before a large file is read."""
+    want = {"Want-Repr-Digest": "sha-512=5"}
+    with _SlowReading() as archive, ThreadPoolExecutor(1) as pool:
+        call = ByCall(make_app(archive, max_transfers=4))
+        call("PUT", "/5", DATA)
+        first = pool.submit(call, "HEAD", "/files/5", None, want)
+        try:
+            archive.reading.wait(PATIENCE_S)
+            second = call("HEAD", "/files/5", None, want)
+            stored = call("PUT", "/6", DATA)
+        finally:
+            archive.go_on.set()
+        told = "repr-digest" in first.result(PATIENCE_S).headers
+
+    assert (True, False, 201) == (
+        told,
+        "repr-digest" in second.headers,
+        stored.status,
+    )

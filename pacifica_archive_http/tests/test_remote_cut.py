@@ -26,6 +26,7 @@ from pacifica_archive_core.testing.base import (
 )
 from pacifica_archive_core.testing.child import in_forked_child, started
 from pacifica_archive_http.client import HttpArchive, HttpOptions
+from pacifica_archive_http.digests import MAX_KEPT, MAX_KEPT_SIZE
 from pacifica_archive_http.testing import running_server
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ BORDERS = (64 * KIB, 64 * KIB + MIB, 64 * KIB + 17 * MIB)
 #: Of an upload: no kernel holds so much between a client and a server.
 BIG = content("big", 24 * MIB)
 #: Bytes of digests behind it.
-TAIL = 4096
+TAIL = MAX_KEPT * 3 * MAX_KEPT_SIZE
 
 
 @pytest.fixture(autouse=True)

@@ -147,14 +147,35 @@ def test_digests_of_any_name_are_kept(
         b"5000 1 \xff=00",
     ],
 )
-def test_what_we_did_not_write_is_no_digest(
-    archive: PosixArchive, tmp_path: Path, value: bytes
+@pytest.mark.parametrize("way", ["digests", "reader", "record"])
+def test_damaged_digests_are_not_none(
+    archive: PosixArchive, tmp_path: Path, value: bytes, way: str
 ) -> None:
+    """Else bytes that went wrong with them would be given a digest of their own."""
     put(archive, tmp_path)
     (tmp_path / str(FILE_ID)).chmod(0o644)
     os.setxattr(tmp_path / str(FILE_ID), DIGESTED, value)
+    version = archive.status(FILE_ID).version
+    with archive.open(FILE_ID) as reader:
+        calls: dict[str, Callable[[], object]] = {
+            "digests": lambda: archive.digests(FILE_ID),
+            "reader": reader.digests,
+            "record": lambda: archive.record_digests(FILE_ID, DIGESTS, version=version),
+        }
+        with pytest.raises(FileDamaged, match="the digests kept with it are damaged"):
+            calls[way]()
 
-    assert {} == archive.digests(FILE_ID)
+
+def test_a_file_with_damaged_digests_can_be_read(
+    archive: PosixArchive, tmp_path: Path
+) -> None:
+    put(archive, tmp_path)
+    (tmp_path / str(FILE_ID)).chmod(0o644)
+    os.setxattr(tmp_path / str(FILE_ID), DIGESTED, b"5000 1")
+    with archive.open(FILE_ID) as reader:
+        found = reader.readall()
+
+    assert archive.status(FILE_ID).size == len(found)
 
 
 def test_digests_of_a_tree_of_before_are_told(

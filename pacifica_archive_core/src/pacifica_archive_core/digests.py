@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Buffer
 
+    #: Put among the blocks to be told when all before it is digested.
+    _Mark = queue.SimpleQueue[None]
+
 __all__ = ["ALGORITHMS", "DEFAULT_ALGORITHM", "Algorithm", "Hash", "Hashes"]
 
 #: What is computed where nothing else is said.
@@ -114,11 +117,9 @@ class Hashes:
             )
         self._hashes = {name: ALGORITHMS[name].new() for name in names}
         self._inline = 0
-        # Neither is bounded or joined: what can do that has locks of its own, which
+        # It is not bounded or joined: what can do that has locks of its own, which
         # cost a long stream a tenth of its CPU.
-        self._blocks: queue.SimpleQueue[Buffer | None] | None = None
-        self._digested: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._behind = 0
+        self._blocks: queue.SimpleQueue[Buffer | _Mark | None] | None = None
         self._thread: threading.Thread | None = None
         self._failure: Exception | None = None
 
@@ -129,9 +130,9 @@ class Hashes:
         Of ``bytes``, which cannot, nobody has to think of that.
         """
         if self._blocks is not None:
-            self._wait(_BEHIND - 1)
+            if self._blocks.qsize() >= _BEHIND:
+                self._wait()
             self._blocks.put(data)
-            self._behind += 1
             return
         self._digest(data)
         with memoryview(data) as view:
@@ -146,7 +147,7 @@ class Hashes:
         Raises:
             ValueError: some of it was taken away before, as a released memoryview.
         """
-        self._wait(0)
+        self._wait()
         if self._failure is not None:
             raise ValueError("the data could not be digested") from self._failure
 
@@ -173,18 +174,20 @@ class Hashes:
     ) -> None:
         self.close()
 
-    def _wait(self, behind: int) -> None:
-        """Have the thread behind by so many blocks at most."""
-        while self._behind > behind:
-            self._digested.get()
-            self._behind -= 1
+    def _wait(self) -> None:
+        """Return when the thread has done what it was given."""
+        if self._blocks is not None:
+            # Nothing is counted: an exception out of a signal may come anywhere.
+            mark: _Mark = queue.SimpleQueue()
+            self._blocks.put(mark)
+            mark.get()
 
     def _digest(self, data: Buffer) -> None:
         for each in self._hashes.values():
             each.update(data)
 
     def _begin_thread(self) -> None:
-        blocks: queue.SimpleQueue[Buffer | None] = queue.SimpleQueue()
+        blocks: queue.SimpleQueue[Buffer | _Mark | None] = queue.SimpleQueue()
         thread = threading.Thread(
             target=self._run,
             args=(blocks,),
@@ -196,8 +199,11 @@ class Hashes:
             thread.start()
             self._blocks, self._thread = blocks, thread
 
-    def _run(self, blocks: queue.SimpleQueue[Buffer | None]) -> None:
+    def _run(self, blocks: queue.SimpleQueue[Buffer | _Mark | None]) -> None:
         while (data := blocks.get()) is not None:
+            if isinstance(data, queue.SimpleQueue):
+                data.put(None)
+                continue
             try:
                 if self._failure is None:
                     self._digest(data)
@@ -206,4 +212,3 @@ class Hashes:
                 self._failure = exc
             # No block is to live longer than it must.
             del data
-            self._digested.put(None)

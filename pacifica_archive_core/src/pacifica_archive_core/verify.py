@@ -55,6 +55,7 @@ __all__ = [
 _PATIENCE_S = 10
 #: Python hears a signal late that comes just before a wait; a limit heals that.
 _LISTEN_S = 1
+_REPLACED = "replaced while it was read: nothing recorded"
 
 
 class Where(enum.StrEnum):
@@ -362,8 +363,11 @@ class _Reading:
             ArchiveUnavailable, ArchiveFull, NotSupported: the store failed.
         """
         try:
-            with self.archive.open(file_id, recall=self.recall) as reader:
-                return self._compared(reader, hashers)
+            verdict = self._opened(file_id, hashers)
+            if verdict.message != _REPLACED:
+                return verdict
+            # Perhaps another has recorded its digest: then it can be compared now.
+            return self._opened(file_id, hashers)
         except NoSuchFile as exc:
             return Verdict(file_id=file_id, result=Result.MISSING, message=exc.reason)
         except (FileError, AccessDenied) as exc:
@@ -376,6 +380,10 @@ class _Reading:
                 version=None if status is None else status.version,
                 message=_reason(exc),
             )
+
+    def _opened(self, file_id: int, hashers: Sequence[Hasher]) -> Verdict:
+        with self.archive.open(file_id, recall=self.recall) as reader:
+            return self._compared(reader, hashers)
 
     def _compared(self, reader: ArchiveReader, hashers: Sequence[Hasher]) -> Verdict:
         digests = reader.digests()
@@ -442,7 +450,7 @@ class _Reading:
                     version=self._version_after(reader),
                     algorithms=tuple(found),
                 )
-            why = "replaced while it was read: nothing recorded"
+            why = _REPLACED
         return attrs.evolve(verdict, result=Result.NO_DIGEST, message=why)
 
     def _version_after(self, reader: ArchiveReader) -> str:

@@ -121,6 +121,8 @@ def make_app(
         **shared,
         "write_once": write_once,
         "algorithms": checked_algorithms(digests),
+        # A share: who asked may be gone long before a large file is read.
+        "digest_slots": Slots(max_transfers and max(1, max_transfers // 4)),
     }
     app.add_route("/", _Welcome())
     app.add_route("/{file_id}", _PacificaFiles(**files))
@@ -187,6 +189,7 @@ class _Files:
     write_once: bool
     slots: Slots
     algorithms: tuple[str, ...]
+    digest_slots: Slots
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
         self._send(req, resp, file_id)
@@ -349,7 +352,11 @@ class _Files:
     ) -> Mapping[str, bytes]:
         """Digest a file that is on disk; empty where that cannot be done now."""
         # A place for a transfer: it holds the thread for as long.
-        with contextlib.suppress(FileOffline, TransfersBusy), self.slots:
+        with (
+            contextlib.suppress(FileOffline, TransfersBusy),
+            self.digest_slots,
+            self.slots,
+        ):
             if reader is not None:
                 try:
                     return _digest(reader, algorithms, archive.block_size)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 __all__ = [
+    "MAX_KEPT",
+    "MAX_KEPT_SIZE",
     "Claim",
     "Want",
     "checked_algorithms",

@@ -38,7 +38,13 @@ from pacifica_archive_posix.digests import (
     read_single,
 )
 from pacifica_archive_posix.directories import Directories
-from pacifica_archive_posix.errors import NAME, READ, SWITCH, error_of
+from pacifica_archive_posix.errors import (
+    NAME,
+    READ,
+    SWITCH,
+    damage_of_digests,
+    error_of,
+)
 from pacifica_archive_posix.files import PosixReader, PosixWriter
 from pacifica_archive_posix.incoming import Incoming, IncomingFile
 from pacifica_archive_posix.layout import Layout
@@ -224,7 +230,13 @@ class PosixArchive(Archive):
         )
 
     def digests(self, file_id: int) -> Mapping[str, bytes]:
-        """Return the digests kept with the present version."""
+        """
+        Return the digests kept with the present version.
+
+        Raises:
+            NoSuchFile: no file is stored under this id.
+            FileDamaged: the digests are damaged.
+        """
         file_id = self._ready(file_id)
         path = self._layout.path(file_id)
         try:
@@ -242,7 +254,8 @@ class PosixArchive(Archive):
                         raise failure
                     return found
         except OSError as exc:
-            raise self._error_of(exc, file_id, NAME) from exc
+            damage = damage_of_digests(exc, file_id)
+            raise damage or self._error_of(exc, file_id, NAME) from exc
 
     def local_path(self, file_id: int) -> Path:
         """
@@ -483,6 +496,7 @@ class PosixArchive(Archive):
 
         Raises:
             NoSuchFile: no file is stored under this id.
+            FileDamaged: the digests that it has are damaged.
             NotSupported: the file system has no extended attributes.
             CommitUnclear: recorded, or not: look at its digests.
         """
@@ -499,7 +513,8 @@ class PosixArchive(Archive):
                 return False
             record(file_id, fd, found, digests, durable=self._durable)
         except OSError as exc:
-            raise self._error_of(exc, file_id, NAME) from exc
+            damage = damage_of_digests(exc, file_id)
+            raise damage or self._error_of(exc, file_id, NAME) from exc
         finally:
             if fd is not None:
                 release(fd)

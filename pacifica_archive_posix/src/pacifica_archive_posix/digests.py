@@ -74,10 +74,19 @@ def read_digested(file: str | int) -> Digested | None:
     """
     Return what the attribute says: one call, by a path or a descriptor.
 
-    None where there is none, or one that is not of our writing.
+    None where there is none.
+
+    Raises:
+        OSError: EBADMSG if it is damaged. That is not none: else bytes that went
+            wrong with it would be given a digest that says they are right.
     """
     value = _get(file, DIGESTED)
-    return None if value is None else _parsed(value.decode("ascii", "replace"))
+    if value is None:
+        return None
+    kept = _parsed(value.decode("ascii", "replace"))
+    if kept is None:
+        raise OSError(errno.EBADMSG, os.strerror(errno.EBADMSG))
+    return kept
 
 
 def read_single(file: str | int) -> dict[str, bytes]:
@@ -115,7 +124,12 @@ def proven_digests(fd: int, found: os.stat_result) -> Mapping[str, bytes]:
         fd: the file.
         found: its status, before anything was done to it.
     """
-    kept = read_digested(fd)
+    try:
+        kept = read_digested(fd)
+    except OSError as exc:
+        if exc.errno == errno.EBADMSG:
+            return {}
+        raise
     return kept.digests if kept is not None and kept.stamp == stamp_of(found) else {}
 
 

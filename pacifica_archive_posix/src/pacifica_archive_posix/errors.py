@@ -12,7 +12,7 @@ from pacifica_archive_core.errnos import NAME, SWITCH, error_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["NAME", "READ", "SOURCE", "SWITCH", "error_of"]
+__all__ = ["NAME", "READ", "SOURCE", "SWITCH", "damage_of_digests", "error_of"]
 
 #: What is about its bytes: a bad sector, or a tape that cannot be read.
 READ: Mapping[int, type[FileError]] = MappingProxyType(
@@ -27,3 +27,10 @@ SOURCE: Mapping[int, type[FileError]] = MappingProxyType(
         errno.ENAMETOOLONG: SourceRefused,
     }
 )
+
+
+def damage_of_digests(exc: OSError, file_id: int) -> FileDamaged | None:
+    """Return what to raise where digests were read and are damaged; else None."""
+    if exc.errno != errno.EBADMSG:
+        return None
+    return FileDamaged(file_id, "the digests kept with it are damaged")

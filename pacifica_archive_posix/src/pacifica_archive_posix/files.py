@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pacifica_archive_core import ArchiveReader, ArchiveWriter
 from pacifica_archive_posix.descriptors import release
 from pacifica_archive_posix.digests import read_digests
-from pacifica_archive_posix.errors import READ, error_of
+from pacifica_archive_posix.errors import READ, damage_of_digests, error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,12 +42,18 @@ class PosixReader(ArchiveReader):
         release(self._fd)
 
     def digests(self) -> Mapping[str, bytes]:
-        """Return the digests kept with the version that is open; empty if none."""
+        """
+        Return the digests kept with the version that is open; empty if none.
+
+        Raises:
+            FileDamaged: they are damaged.
+        """
         self._wanted(0)
         try:
             kept = read_digests(self._fd)
         except OSError as exc:
-            raise error_of(exc, self.status.file_id) from exc
+            file_id = self.status.file_id
+            raise damage_of_digests(exc, file_id) or error_of(exc, file_id) from exc
         return {} if kept is None else kept.digests
 
     def fileno(self) -> int:

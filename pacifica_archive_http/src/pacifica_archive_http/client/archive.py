@@ -22,7 +22,7 @@ from pacifica_archive_core import (
 from pacifica_archive_core.ids import checked_file_id
 from pacifica_archive_core.records import answer_of
 from pacifica_archive_http.client.options import HttpOptions
-from pacifica_archive_http.client.reader import HttpReader, open_reader
+from pacifica_archive_http.client.reader import HttpReader, open_reader, status_in
 from pacifica_archive_http.client.server import Server, Upload, is_done, no_archive
 from pacifica_archive_http.client.writer import HELD, HeldWriter, StreamingWriter
 
@@ -87,12 +87,14 @@ class HttpArchive(Archive):
         return StreamingWriter(self, self._server, file_id, size=size, headers=headers)
 
     def _status(self, file_id: int) -> FileStatus:
-        answer = self._ask_many("status", [file_id])[0]
-        if isinstance(answer, ArchiveError):
-            raise answer
-        if not isinstance(answer, FileStatus):
-            raise no_archive("it gives no status")
-        return answer
+        # Not the question about many, which takes a place among the transfers.
+        answer, _ = self._server.ask(
+            "HEAD",
+            f"/files/{file_id}",
+            file_id=file_id,
+            headers={"X-Pacifica-Want": "status", "Want-Repr-Digest": "sha-256=0"},
+        )
+        return status_in(answer, file_id)
 
     def _stage(self, file_id: int) -> bool:
         answer, data = self._server.ask("POST", f"/files/{file_id}", file_id=file_id)

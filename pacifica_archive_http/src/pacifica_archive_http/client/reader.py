@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pacifica_archive_core import Archive
     from pacifica_archive_http.client.server import Server
 
-__all__ = ["HttpReader", "open_reader"]
+__all__ = ["HttpReader", "open_reader", "status_in"]
 
 #: Windows up to this size are held whole, and their connection is free at once:
 #: as much as the server sends in one piece. What is behind a position of a longer
@@ -62,7 +62,7 @@ def open_reader(archive: Archive, server: Server, file_id: int) -> HttpReader:
                     if answer.status == _NO_SUCH_PART and headers.pop("Range", ""):
                         continue
                     raise refusal_of(answer, data, file_id)
-                status = _status(answer, file_id)
+                status = status_in(answer, file_id)
                 first, count = _extent(answer, status)
                 if first:
                     raise no_archive("it sends another part of the file")
@@ -245,8 +245,8 @@ class HttpReader(ArchiveReader):
         self._drop()
 
 
-def _status(answer: Answer, file_id: int) -> FileStatus:
-    """Read the status of the very bytes that are in the answer."""
+def status_in(answer: Answer, file_id: int) -> FileStatus:
+    """Read the status of the very version that the answer is of."""
     try:
         status = status_of(json.loads(answer.headers.get("X-Pacifica-Status", "")))
     except (TypeError, ValueError, RecursionError) as exc:

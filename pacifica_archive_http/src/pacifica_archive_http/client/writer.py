@@ -29,6 +29,7 @@ from pacifica_archive_http.client.server import (
     refusal_of,
     settled,
 )
+from pacifica_archive_http.digests import MAX_KEPT, MAX_KEPT_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,8 +41,9 @@ __all__ = ["HELD", "HeldWriter", "StreamingWriter"]
 
 #: Bytes that are held in memory; longer files are sent as they come, or spooled.
 HELD = 1 << 20
-#: Bytes behind a streamed file that its digests have.
-_TAIL = 4096
+#: Bytes behind a streamed file that its digests have: room for all that are kept,
+#: in base64.
+_TAIL = MAX_KEPT * 3 * MAX_KEPT_SIZE
 #: Bytes per call to a socket, whose timeout is for the whole call.
 _PIECE = 1 << 20
 
@@ -110,14 +112,18 @@ class _HttpWriter(ArchiveWriter):
                 f"file {self.file_id}: the name of a digest is of small letters,"
                 " digits and _.*- here"
             )
+        if len(digests) > MAX_KEPT or any(
+            len(name) > MAX_KEPT_SIZE or not 0 < len(digest) <= MAX_KEPT_SIZE
+            for name, digest in digests.items()
+        ):
+            raise NotSupported(
+                f"file {self.file_id}: a server keeps {MAX_KEPT} digests, their names"
+                f" and values of up to {MAX_KEPT_SIZE} bytes"
+            )
         field = ", ".join(
             f"{name}=:{base64.b64encode(digest).decode()}:"
             for name, digest in digests.items()
         )
-        if len(field) > _TAIL:
-            raise NotSupported(
-                f"file {self.file_id}: its digests are more than {_TAIL} bytes"
-            )
         return field.encode()
 
     def _compare(self, data: bytes) -> None:
