@@ -111,6 +111,13 @@ DISTRIBUTIONS = {
         # A server is tried with files that processes share, and as uWSGI runs it.
         beside=("posix",),
         needs=("compiler",),
+        once=(
+            "tests/test_pytest_plugin.py",
+            # Over memory and posix everywhere.
+            "tests/test_remote_contract.py::TestOverAnother",
+            "tests/test_remote_cut.py",
+            "tests/test_remote_retries.py",
+        ),
     ),
     # What the documentation teaches, as a stranger would write it.
     "zip": Distribution(

@@ -280,10 +280,8 @@ BREAKAGES = {
         PosixArchive,
         "_version_of",
         lambda self, file_id, _fd, _found: AnyVersion(),
-        (
-            CONTRACT + "test_nothing_is_recorded_with_another_version[replaced]",
-            CONTRACT + "test_no_digest_is_recorded_with_bytes_that_it_is_not_of",
-        ),
+        # Not the test with threads: it needs luck to see this.
+        (CONTRACT + "test_nothing_is_recorded_with_another_version[replaced]",),
     ),
     "digests are recorded without a lock": Breakage(
         archive,
