@@ -42,7 +42,7 @@ class ServerFactory(Protocol):
 def pacifica_server_factory() -> Iterator[ServerFactory]:
     """Start ``pacifica-archive serve`` with the arguments that a test gives."""
     # Only now, see above.
-    from pacifica_archive_http.testing import running_server  # noqa: PLC0415
+    from pacifica_archive_http.testing import running_server  # noqa: PLC0415 (see above)
 
     with contextlib.ExitStack() as servers:
 
