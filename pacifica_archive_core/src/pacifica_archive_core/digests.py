@@ -7,7 +7,6 @@ digests of any name; those that can be computed here are in ``ALGORITHMS``.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
@@ -160,7 +159,9 @@ class Hashes:
         """End the thread, if there is one. Idempotent."""
         if self._thread is not None and self._blocks is not None:
             self._blocks.put(None)
-            self._thread.join()
+            # A signal may have come before it began: it ends by itself then.
+            if self._thread.is_alive():
+                self._thread.join()
             self._thread = self._blocks = None
 
     def __enter__(self) -> Self:
@@ -176,10 +177,11 @@ class Hashes:
 
     def _wait(self) -> None:
         """Return when the thread has done what it was given."""
-        if self._blocks is not None:
+        blocks, thread = self._blocks, self._thread
+        if blocks is not None and thread is not None and thread.is_alive():
             # Nothing is counted: an exception out of a signal may come anywhere.
             mark: _Mark = queue.SimpleQueue()
-            self._blocks.put(mark)
+            blocks.put(mark)
             mark.get()
 
     def _digest(self, data: Buffer) -> None:
@@ -194,10 +196,13 @@ class Hashes:
             name="pacifica-archive-digest",
             daemon=True,
         )
-        # Where no more threads can be had it goes on without, and asks again.
-        with contextlib.suppress(RuntimeError):
+        # First: whatever a signal does in between, ``close`` ends it.
+        self._blocks, self._thread = blocks, thread
+        try:
             thread.start()
-            self._blocks, self._thread = blocks, thread
+        except RuntimeError:
+            # No more threads can be had: it goes on without, and asks again.
+            self._blocks = self._thread = None
 
     def _run(self, blocks: queue.SimpleQueue[Buffer | _Mark | None]) -> None:
         while (data := blocks.get()) is not None:
