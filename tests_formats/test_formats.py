@@ -238,7 +238,8 @@ def test_range_moves_little(zipped: str, fs: PacificaFileSystem, wire: Wire) -> 
         found = fs.cat_file(zipped, 5 * MIB, 5 * MIB + 100)
 
     assert 100 == len(found)
-    assert came[0] < 0.25 * MIB
+    # One by one they would be thrice that.
+    assert came[0] < MIB / 16
 
 
 def test_ranges_of_a_file_move_little(
@@ -339,7 +340,8 @@ def test_missing_files_are_asked_for_in_bulk(
         found = fs.residency([url, *range(2_000_000, 2_000_500)], on_error="omit")
 
     assert {url.removeprefix("pacifica://"): Residency.DISK} == found
-    assert came[0] < 0.25 * MIB
+    # One by one they would be thrice that.
+    assert came[0] < MIB / 16
 
 
 def test_exclusive_mode_refuses_at_once(url: str, fs: PacificaFileSystem) -> None:

@@ -28,7 +28,9 @@ from pacifica_archive_core import (
     ArchiveError,
     ArchiveFull,
     ArchiveUnavailable,
+    BackendError,
     CommitUnclear,
+    ConfigError,
     DigestMismatch,
     FileDamaged,
     FileExists,
@@ -40,7 +42,8 @@ from pacifica_archive_core import (
 )
 from pacifica_archive_core.records import record_of
 from pacifica_archive_http.client import HttpArchive, HttpOptions
-from pacifica_archive_http.client.server import Server
+from pacifica_archive_http.client.server import Lost, Patience, Server
+from pacifica_archive_http.status_table import PROBLEMS, PreconditionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -330,6 +333,45 @@ def test_a_problem_is_the_error_that_it_was(
     assert kind is type(error)
 
 
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_every_problem_of_the_server_is_an_error_of_its_class(
+    kind: type[Exception],
+) -> None:
+    """What is wrong with the server itself, or with what it was sent, is not told."""
+    row = PROBLEMS[kind]
+    of_ours = issubclass(kind, ArchiveError) and not issubclass(
+        kind, ConfigError | BackendError
+    )
+    expected: type[Exception] = ArchiveUnavailable
+    if kind is PreconditionFailed:
+        expected = FileExists
+    elif of_ours and kind is not ArchiveError:
+        expected = kind
+    error, _ = found(
+        lambda _: problem(row.name, row.status), lambda archive: archive.stage(5)
+    )
+
+    assert expected is type(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "text"),
+    [
+        ("archive-unavailable", 503, "archive unavailable"),
+        ("access-denied", 500, "access denied by the store"),
+        ("internal-error", 500, "the server fails: internal server error"),
+    ],
+)
+def test_a_problem_without_a_body_says_its_title(
+    name: str, status: int, text: str
+) -> None:
+    """As that of a HEAD, which a status is."""
+    reply = Reply(status=status, headers={"X-Pacifica-Problem": name})
+    error, _ = found(lambda _: reply, lambda archive: archive.status(5))
+
+    assert text == str(error)
+
+
 def test_a_problem_without_a_body_is_known_by_its_field() -> None:
     reply = Reply(status=404, headers={"X-Pacifica-Problem": "no-such-file"})
     error, _ = found(lambda _: reply, lambda archive: archive.digests(5))
@@ -469,3 +511,24 @@ def relay_once(port: int, target: int) -> None:
         up.start()
         pump(server, client)
         up.join()
+
+
+def test_pauses_between_tries_grow_to_a_bound_and_end_in_time() -> None:
+    class Noting(Server):
+        def __init__(self) -> None:
+            self.pauses: list[float] = []
+
+        def pause(self, seconds: float) -> None:
+            self.pauses.append(seconds)
+
+    server = Noting()
+    patience = Patience(server, 60)
+    for _ in range(12):
+        patience.wait(Lost("it does not answer"))
+    doubled = [0.05 * 2**n for n in range(12)]
+    found = [
+        0.5 <= pause / min(expected, 5) <= 1.5
+        for pause, expected in zip(server.pauses, doubled, strict=True)
+    ]
+
+    assert [True] * 12 == found

@@ -24,7 +24,7 @@ from asking import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pacifica_archive_core import Archive, MemoryArchive
+from pacifica_archive_core import Archive, FileDamaged, MemoryArchive
 from pacifica_archive_http import make_app
 from pacifica_archive_http.digests import find_want, parse_algorithms, parse_tail
 from pacifica_archive_http.status_table import BadRequest
@@ -826,4 +826,36 @@ def test_digests_that_are_asked_for_leave_places_for_transfers() -> None:
         told,
         "repr-digest" in second.headers,
         stored.status,
+    )
+
+
+class _DamagedDigests(MemoryArchive):
+    def digests(self, file_id: int) -> Mapping[str, bytes]:
+        raise FileDamaged(file_id, "the digests kept with it are damaged")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize(
+    ("target", "want", "status"),
+    [
+        ("/files/5", None, 500),
+        ("/files/5", "sha-256=0", 200),
+        ("/5", None, None),
+        ("/5", "sha-256=1", 500),
+    ],
+)
+def test_damaged_digests_are_told_where_digests_are(
+    method: str, target: str, want: str | None, status: int | None
+) -> None:
+    with _DamagedDigests() as archive:
+        call = ByCall(make_app(archive))
+        call("PUT", "/5", DATA)
+        answer = call(
+            method, target, headers={"Want-Repr-Digest": want} if want else None
+        )
+
+    expected = status or {"GET": 200, "HEAD": 204}[method]
+    assert (expected, "file-damaged" if expected == 500 else None) == (
+        answer.status,
+        answer.headers.get("x-pacifica-problem"),
     )

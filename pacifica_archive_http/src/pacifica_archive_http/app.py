@@ -1,8 +1,8 @@
 """
 The WSGI application: ``/{id}`` for Pacifica, ``/files/{id}`` for everyone.
 
-Both are the same resource and answer alike, but for HEAD and for the old
-spellings, which are in ``wire_v1``.
+Both are the same resource and answer alike, but for HEAD, for digests, which
+``/{id}`` tells only when asked, and for the old spellings, which are in ``wire_v1``.
 """
 
 from __future__ import annotations

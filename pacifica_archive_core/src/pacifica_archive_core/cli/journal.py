@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pacifica_archive_core.status import FileStatus
 
-__all__ = ["WELL", "Journal"]
+__all__ = ["Journal"]
 
 #: What is well needs no second verification; all else is tried again.
 WELL = (Result.OK, Result.RECORDED)

@@ -71,6 +71,14 @@ _KINDS: Mapping[str, type[Exception]] = {
 _SETTLED = {"transfers-busy"} | {
     name for name, kind in _KINDS.items() if issubclass(kind, (FileError, *_OF_STORES))
 }
+#: What is said otherwise here than by the server.
+_REASONS = {
+    # Of fields of the request the caller knows nothing.
+    "precondition-failed": "",
+    # The digest sent was computed of what was sent.
+    "digest-mismatch": "on the way: what arrived is not what was digested here;"
+    " nothing is stored",
+}
 _NOTHING_SPECIAL: Mapping[str, type[FileError]] = MappingProxyType({})
 _BY_NAME = {problem.name: problem for problem in PROBLEMS.values()}
 _URN = "urn:pacifica-archive:"
@@ -502,18 +510,19 @@ def refusal_of(
         if answer.status in _PASSING:
             return Lost(f"the archive is not there: status {answer.status}")
         return no_archive(f"status {answer.status}")
-    if problem := _BY_NAME.get(name):
+    problem = _BY_NAME.get(name)
+    if problem is not None:
         text = text.removesuffix(problem.advice).removesuffix("; ")
     if name == "transfers-busy":
         return Lost(text or name)
     kind = {**_KINDS, **special}.get(name, ArchiveError)
     if issubclass(kind, FileError) and file_id is not None:
-        # Of fields of the request the caller knows nothing.
-        reason = "" if name == "precondition-failed" else text
-        return make_error(kind.__name__, file_id, reason)
+        return make_error(kind.__name__, file_id, _REASONS.get(name, text))
+    # The answer to a HEAD has no text.
+    text = text or (problem.title.lower() if problem else name)
     if issubclass(kind, _OF_STORES):
-        return kind(text or name)
-    return ArchiveUnavailable(f"the server fails: {text or name}")
+        return kind(text)
+    return ArchiveUnavailable(f"the server fails: {text}")
 
 
 def settled(

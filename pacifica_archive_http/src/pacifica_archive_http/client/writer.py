@@ -105,7 +105,11 @@ class _HttpWriter(ArchiveWriter):
         computed = self._hashes.digests()
         for name, digest in computed.items():
             if self.digests.get(name, digest) != digest:
-                raise DigestMismatch(self.file_id)
+                raise DigestMismatch(
+                    self.file_id,
+                    "in this process: the digest given is not that of the bytes"
+                    " written; nothing is stored",
+                )
         digests = {**self.digests, **computed}
         if any(not _KEY.fullmatch(name) for name in digests):
             raise NotSupported(
