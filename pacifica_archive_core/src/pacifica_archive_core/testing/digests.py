@@ -16,6 +16,7 @@ from pacifica_archive_core.testing.base import (
     Declarations,
     content,
     fetch,
+    lasting,
     refusal,
     store,
     true_digests,
@@ -374,10 +375,12 @@ class DigestsContract(Declarations):
     def test_a_record_leaves_the_file_as_it_is(self, archive: Archive) -> None:
         """But for its version and the time when the store last changed it."""
         self.recorder(archive)
-        before = archive.status(FILE_ID)
+        before = lasting(archive.status(FILE_ID))
         self.record(archive, *NAMES)
         after = attrs.evolve(
-            archive.status(FILE_ID), ctime_ns=before.ctime_ns, version=before.version
+            lasting(archive.status(FILE_ID)),
+            ctime_ns=before.ctime_ns,
+            version=before.version,
         )
 
         assert (before, OLD) == (after, fetch(archive, FILE_ID))
