@@ -110,7 +110,8 @@ DISTRIBUTIONS = {
         local=("core",),
         # A server is tried with files that processes share, and as uWSGI runs it.
         beside=("posix",),
-        needs=("compiler",),
+        # The client's certificates are made by openssl.
+        needs=("compiler", "openssl"),
         once=(
             "tests/test_pytest_plugin.py",
             # Over memory and posix everywhere.

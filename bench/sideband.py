@@ -437,8 +437,8 @@ def fill(database: Database, prefix: Path, load: Load) -> None:
     # release 0.4.2 would take any other row of it.
     database.execute(
         f"UPDATE sam_inode SET ino = ino + {_OTHERS} WHERE ino > 2",  # noqa: S608 (numbers)
-        f"UPDATE sam_path SET ino = ino + {_OTHERS} WHERE ino > 2",  # noqa: S608
-        f"UPDATE sam_file SET ino = ino + {_OTHERS},"  # noqa: S608
+        f"UPDATE sam_path SET ino = ino + {_OTHERS} WHERE ino > 2",  # noqa: S608 (as above)
+        f"UPDATE sam_file SET ino = ino + {_OTHERS},"  # noqa: S608 (as above)
         f" p_ino = p_ino + IF(p_ino > 2, {_OTHERS}, 0)",
     )
     parents = dict(database.execute("SELECT path, ino FROM sam_path"))

@@ -39,7 +39,7 @@ def main(side: str, config: str, prefix: str) -> None:
 
 def ours(config: str, prefix: str) -> tuple[One, Many]:
     """Open this project's archive."""
-    from pacifica_archive_core import FileStatus, open_archive  # noqa: PLC0415
+    from pacifica_archive_core import FileStatus, open_archive  # noqa: PLC0415 (not beside release 0.4.2)
 
     archive = open_archive("hmssideband", config=config, prefix=prefix)
 
