@@ -20,6 +20,7 @@ from run import MEMORY
 from pacifica_archive_core import open_archive
 from pacifica_archive_http.access_log import open_log
 from pacifica_archive_http.app import make_app
+from pacifica_archive_http.options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,10 +48,8 @@ def main() -> None:
             plain, digesting = (
                 make_app(
                     archive,
-                    write_once=False,
-                    max_transfers=48,
+                    ServerOptions(max_transfers=48, digests=digests),
                     access_log=access_log,
-                    digests=digests,
                 )
                 for digests in ((), ("sha-256",))
             )

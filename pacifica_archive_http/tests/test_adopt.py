@@ -11,6 +11,7 @@ from asking import ByCall, environment
 
 from pacifica_archive_core import MemoryArchive, SourceRefused
 from pacifica_archive_http import make_app
+from pacifica_archive_http.options import ServerOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,7 +69,7 @@ def test_patch_refuses_to_replace_as_put_does(
     headers: dict[str, str],
     status: int,
 ) -> None:
-    call = ByCall(make_app(posix, write_once=write_once))
+    call = ByCall(make_app(posix, ServerOptions(write_once=write_once)))
     call("PUT", "/5", b"old")
     source = prefix / "uploaded"
     source.write_bytes(b"new")

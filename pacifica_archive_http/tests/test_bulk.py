@@ -13,6 +13,7 @@ from pacifica_archive_core.records import record_of
 from pacifica_archive_core.testing.base import store
 from pacifica_archive_http import make_app
 from pacifica_archive_http.bulk import MAX_IDS
+from pacifica_archive_http.options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -149,7 +150,7 @@ def test_a_store_that_fails_in_the_midst_is_no_short_answer() -> None:
 
 
 def test_bulk_takes_a_place_for_a_transfer(memory: MemoryArchive) -> None:
-    call = ByCall(make_app(memory, max_transfers=0))
+    call = ByCall(make_app(memory, ServerOptions(max_transfers=0)))
 
     assert 503 == call("POST", "/files/status", b"1").status
 

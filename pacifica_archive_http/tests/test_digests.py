@@ -27,6 +27,7 @@ from hypothesis import strategies as st
 from pacifica_archive_core import Archive, FileDamaged, MemoryArchive
 from pacifica_archive_http import make_app
 from pacifica_archive_http.digests import find_want, parse_algorithms, parse_tail
+from pacifica_archive_http.options import ServerOptions
 from pacifica_archive_http.status_table import BadRequest
 from pacifica_archive_http.testing import running_server
 
@@ -101,7 +102,7 @@ def test_sha_256_of_every_upload_is_kept(memory: MemoryArchive, data: bytes) -> 
 def test_those_that_the_server_is_told_to_compute_are_kept(
     memory: MemoryArchive, algorithms: tuple[str, ...]
 ) -> None:
-    ByCall(make_app(memory, digests=algorithms))("PUT", "/5", LONG)
+    ByCall(make_app(memory, ServerOptions(digests=algorithms)))("PUT", "/5", LONG)
 
     assert {name: MAKE[name](LONG) for name in algorithms} == memory.digests(5)
 
@@ -131,7 +132,7 @@ def test_an_unknown_algorithm_is_refused_when_the_application_is_made(
     memory: MemoryArchive,
 ) -> None:
     with pytest.raises(ValueError, match="'crc32c': allowed are sha-512, sha-256, md5"):
-        make_app(memory, digests=["sha-256", "crc32c"])
+        make_app(memory, ServerOptions(digests=("sha-256", "crc32c")))
 
 
 @pytest.mark.parametrize(
@@ -366,7 +367,7 @@ def test_a_digest_of_the_tail_that_was_not_computed_is_kept_as_it_is_said(
 def test_sha_256_of_the_tail_is_verified_by_a_server_that_computes_none(
     memory: MemoryArchive,
 ) -> None:
-    call = ByCall(make_app(memory, digests=()))
+    call = ByCall(make_app(memory, ServerOptions(digests=())))
     upload = REFUSED["body, by the tail"]
 
     assert 400 == call("PUT", "/5", upload.body, upload.headers).status
@@ -375,7 +376,7 @@ def test_sha_256_of_the_tail_is_verified_by_a_server_that_computes_none(
 def test_a_digest_of_the_tail_that_was_computed_is_verified(
     memory: MemoryArchive,
 ) -> None:
-    call = ByCall(make_app(memory, digests=("md5",)))
+    call = ByCall(make_app(memory, ServerOptions(digests=("md5",))))
     upload = _tailed(DATA, f"{_field(DATA)}, md5=:{_encode(bytes(16))}:")
 
     assert 400 == call("PUT", "/5", upload.body, upload.headers).status
@@ -452,7 +453,7 @@ def test_a_part_has_the_digest_of_the_whole_file(memory: MemoryArchive) -> None:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_all_digests_that_are_kept_are_told(memory: MemoryArchive, method: str) -> None:
-    call = ByCall(make_app(memory, digests=("sha-256", "md5", "adler")))
+    call = ByCall(make_app(memory, ServerOptions(digests=("sha-256", "md5", "adler"))))
     call("PUT", "/5", DATA)
 
     assert {"repr-digest": _field(DATA, "adler", "md5", "sha-256")} == _told(
@@ -570,7 +571,7 @@ WANTED: dict[str, tuple[dict[str, str], dict[str, str]]] = {
 def test_who_wants_a_digest_is_told_it_in_the_form_he_knows(
     memory: MemoryArchive, method: str, target: str, name: str
 ) -> None:
-    call = ByCall(make_app(memory, digests=("sha-256", "md5")))
+    call = ByCall(make_app(memory, ServerOptions(digests=("sha-256", "md5"))))
     call("PUT", "/5", HELLO)
     headers, told = WANTED[name]
 
@@ -663,7 +664,7 @@ def test_a_file_on_tape_is_not_recalled_for_a_digest(memory: MemoryArchive) -> N
 
 def test_without_a_free_place_no_digest_is_computed(memory: MemoryArchive) -> None:
     ByCall(make_app(memory))("PUT", "/5", DATA)
-    call = ByCall(make_app(memory, max_transfers=0))
+    call = ByCall(make_app(memory, ServerOptions(max_transfers=0)))
 
     answers = [
         call(method, "/files/5", headers={"Want-Digest": "md5"})
@@ -676,7 +677,7 @@ def test_without_a_free_place_no_digest_is_computed(memory: MemoryArchive) -> No
 def test_a_place_is_given_back_when_the_digest_is_computed(
     memory: MemoryArchive,
 ) -> None:
-    call = ByCall(make_app(memory, max_transfers=1))
+    call = ByCall(make_app(memory, ServerOptions(max_transfers=1)))
     call("PUT", "/5", DATA)
 
     answers = [
@@ -811,7 +812,7 @@ def test_digests_that_are_asked_for_leave_places_for_transfers() -> None:
     """Who asked may be gone long before a large file is read."""
     want = {"Want-Repr-Digest": "sha-512=5"}
     with _SlowReading() as archive, ThreadPoolExecutor(1) as pool:
-        call = ByCall(make_app(archive, max_transfers=4))
+        call = ByCall(make_app(archive, ServerOptions(max_transfers=4)))
         call("PUT", "/5", DATA)
         first = pool.submit(call, "HEAD", "/files/5", None, want)
         try:

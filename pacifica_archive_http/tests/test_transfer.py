@@ -11,6 +11,7 @@ from asking import ByCall, close, environment
 from pacifica_archive_core import FileDamaged, MemoryArchive
 from pacifica_archive_core.memory import MemoryReader
 from pacifica_archive_http import make_app
+from pacifica_archive_http.options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,7 +59,7 @@ def _begin_upload(call: ByCall, target: str) -> _Upload:
 @pytest.fixture
 def busy(archive: Archive) -> Iterator[tuple[ByCall, _Upload]]:
     """Make an application with two places, and take both by uploads."""
-    call = ByCall(make_app(archive, max_transfers=2))
+    call = ByCall(make_app(archive, ServerOptions(max_transfers=2)))
     call("PUT", "/5", LONG)
     uploads = [_begin_upload(call, f"/{number}") for number in (1, 2)]
     yield call, uploads[0]
@@ -132,7 +133,7 @@ def test_the_place_of_an_upload_that_ended_is_free(
 @pytest.fixture
 def narrow(archive: Archive) -> ByCall:
     """Make an application with one place, and store file 5."""
-    call = ByCall(make_app(archive, max_transfers=1))
+    call = ByCall(make_app(archive, ServerOptions(max_transfers=1)))
     call("PUT", "/5", LONG)
     return call
 
@@ -224,7 +225,7 @@ def test_a_file_is_sent_whole_though_reads_are_short(size: int) -> None:
 
 def test_a_file_that_cannot_be_read_at_all_is_a_500() -> None:
     with _Damaged(0) as archive:
-        call = ByCall(make_app(archive, max_transfers=1))
+        call = ByCall(make_app(archive, ServerOptions(max_transfers=1)))
         call("PUT", "/5", LONG)
         answers = [call("GET", "/5") for _ in range(2)]
 
@@ -306,7 +307,9 @@ def test_what_the_wrapper_cannot_do_goes_in_blocks(
 
 
 def test_the_wrapper_frees_the_place(posix: Archive) -> None:
-    call = ByCall(make_app(posix, max_transfers=1), {"wsgi.file_wrapper": _Wrapper})
+    call = ByCall(
+        make_app(posix, ServerOptions(max_transfers=1)), {"wsgi.file_wrapper": _Wrapper}
+    )
     call("PUT", "/5", LONG)
 
     assert [200, 200] == [call("GET", "/5").status for _ in range(2)]

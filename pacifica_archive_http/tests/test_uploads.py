@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pacifica_archive_http import make_app
 from pacifica_archive_http.digests import find_claims
+from pacifica_archive_http.options import ServerOptions
 from pacifica_archive_http.status_table import BadRequest
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def test_no_more_than_the_length_is_read(archive: Archive) -> None:
 
 @pytest.fixture
 def write_once(archive: Archive) -> ByCall:
-    return ByCall(make_app(archive, write_once=True))
+    return ByCall(make_app(archive, ServerOptions(write_once=True)))
 
 
 def test_write_once_stores(write_once: ByCall) -> None:

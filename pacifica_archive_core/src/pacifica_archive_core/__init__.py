@@ -11,6 +11,8 @@ from pacifica_archive_core.archive import (
     SupportsAdopt,
     SupportsLocalPath,
     SupportsRecord,
+    SupportsTrash,
+    Trashed,
 )
 from pacifica_archive_core.backends import (
     ArchiveSpec,
@@ -85,6 +87,8 @@ __all__ = [
     "SupportsAdopt",
     "SupportsLocalPath",
     "SupportsRecord",
+    "SupportsTrash",
+    "Trashed",
     "UnknownBackend",
     "backend_names",
     "copy",

@@ -14,6 +14,8 @@ from typing import (
     runtime_checkable,
 )
 
+import attrs
+
 from pacifica_archive_core.errors import (
     AccessDenied,
     ArchiveError,
@@ -31,7 +33,14 @@ if TYPE_CHECKING:
     from pacifica_archive_core.files import ArchiveReader, ArchiveWriter
     from pacifica_archive_core.status import FileStatus
 
-__all__ = ["Archive", "SupportsAdopt", "SupportsLocalPath", "SupportsRecord"]
+__all__ = [
+    "Archive",
+    "SupportsAdopt",
+    "SupportsLocalPath",
+    "SupportsRecord",
+    "SupportsTrash",
+    "Trashed",
+]
 
 
 class Archive(ABC):
@@ -249,6 +258,14 @@ class Archive(ABC):
         """
         self.ensure_open()
 
+    def ready(self) -> None:
+        """
+        Raise as ``check`` does, if a server is not to be asked for files now.
+
+        Other than ``check`` where the archive serves without a part that failed.
+        """
+        self.check()
+
     @final
     def close(self) -> None:
         """
@@ -329,6 +346,68 @@ class SupportsLocalPath(Protocol):
 
         Raises:
             NoSuchFile: no file is stored under this id.
+        """
+
+
+@attrs.frozen(kw_only=True)
+class Trashed:
+    """
+    A deleted file that can still be taken back.
+
+    Attributes:
+        file_id: the id that it had.
+        deleted_ns: when it was put into the trash, nanoseconds since 1970; with the
+            id it names this very file.
+        size: in bytes.
+    """
+
+    file_id: int
+    deleted_ns: int
+    size: int
+
+
+@runtime_checkable
+class SupportsTrash(Protocol):
+    """
+    A store in which a deleted file may be kept for a while.
+
+    The file is at its id or in the trash, whole, at every moment and after every
+    crash. Its bytes, time, digests and residency stay; its version may change.
+    Nothing of this recalls a file.
+    """
+
+    def trash(self, file_id: int) -> None:
+        """
+        Put the file into the trash; the id is free when this returns.
+
+        Who has it open reads on. Files of one id that are trashed one after the
+        other are all kept. Durable on return.
+
+        Raises:
+            NoSuchFile: no file is stored under this id, or no longer.
+            CommitUnclear: in the trash, or not: look at its status.
+        """
+
+    def undelete(self, file_id: int, *, deleted_ns: int | None = None) -> None:
+        """
+        Take a file back from the trash: the last one trashed of this id by default.
+
+        Raises:
+            NoSuchFile: none of this id is in the trash, or none of that time.
+            FileExists: the id is taken by now; the trash stays as it is.
+            CommitUnclear: it is back, or not: look at its status.
+        """
+
+    def trashed(self) -> Iterator[Trashed]:
+        """Yield what is in the trash, in no order."""
+
+    def empty_trash(self, before_ns: int, *, limit: int | None = None) -> int:
+        """
+        Destroy what was trashed before a time; return how many files that were.
+
+        Args:
+            before_ns: nanoseconds since 1970.
+            limit: destroy no more than that now.
         """
 
 

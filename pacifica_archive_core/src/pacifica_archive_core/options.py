@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import configparser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -18,9 +18,8 @@ from pacifica_archive_core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from pacifica_archive_core.archive import Archive
-
 __all__ = [
+    "Configured",
     "environment_prefix",
     "find_config",
     "is_secret",
@@ -40,6 +39,18 @@ _WORDS = {
     "true": True, "yes": True, "on": True, "1": True,
     "false": False, "no": False, "off": False, "0": False,
 }  # fmt: skip
+
+
+class Configured(Protocol):
+    """What has options: a backend's Archive class, or a server."""
+
+    @property
+    def options_class(self) -> type[Any]:
+        """An attrs class."""
+
+    @property
+    def config_sections(self) -> tuple[str, ...]:
+        """The sections of the INI file, as an Archive class has them."""
 
 
 def option(
@@ -129,14 +140,14 @@ def _existing(path: Path, source: str) -> Path:
     return path
 
 
-def environment_prefix(archive_class: type[Archive]) -> str:
+def environment_prefix(archive_class: Configured) -> str:
     """Return the prefix of a backend's variables: ``PACIFICA_ARCHIVE_POSIX_``."""
     name = archive_class.config_sections[0].replace("_", "")
     return f"PACIFICA_ARCHIVE_{name.upper()}_"
 
 
 def load_options(
-    archive_class: type[Archive],
+    archive_class: Configured,
     *,
     file: str | Path | None = None,
     env: Mapping[str, str] | None = None,
@@ -211,7 +222,7 @@ def _without_secret_files(
 
 
 def _build(
-    archive_class: type[Archive],
+    archive_class: Configured,
     fields: Mapping[str, attrs.Attribute[Any]],
     values: Mapping[str, object],
 ) -> object:
@@ -243,7 +254,7 @@ def _build(
     return archive_class.options_class(**values)
 
 
-def _from_file(archive_class: type[Archive], file: str | Path) -> dict[str, object]:
+def _from_file(archive_class: Configured, file: str | Path) -> dict[str, object]:
     # Raw: a password may hold '%'. No default section: the seed has none.
     parser = configparser.RawConfigParser(default_section="\0")
     try:
@@ -263,7 +274,7 @@ def _from_file(archive_class: type[Archive], file: str | Path) -> dict[str, obje
 
 
 def _from_environment(
-    archive_class: type[Archive], env: Mapping[str, str]
+    archive_class: Configured, env: Mapping[str, str]
 ) -> dict[str, object]:
     found: dict[str, object] = {}
     if env.get("PAI_PREFIX") and "prefix" in attrs.fields_dict(

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
+    from pacifica_archive_http.access import Identity
+
 __all__ = ["EXCHANGE", "AccessLog", "Exchange", "JsonLines", "LineBuffer", "open_log"]
 
 _log = logging.getLogger("pacifica_archive_http")
@@ -45,6 +47,8 @@ _STDERR = 2
 _PIPE_BUF = 4096
 #: Keeps a line below that, with each character as an escape of six.
 _MAX_PATH = 512
+#: As for the path; a subject is 255 characters at most (OpenID Connect Core 8).
+_MAX_NAME = 255
 
 
 class Exchange:
@@ -57,6 +61,7 @@ class Exchange:
         received: bytes read of an upload; None if it is none. An upload is
             logged with them, all else with the bytes of the answer.
         residency_source: how it is known where the file is, once its status is.
+        who: whose token it has, once that is known; None: nobody's.
         error: name of the problem it ended in.
     """
 
@@ -71,6 +76,7 @@ class Exchange:
         "request_id",
         "residency_source",
         "status",
+        "who",
     )
 
     def __init__(
@@ -92,6 +98,7 @@ class Exchange:
         self.received: int | None = None
         self.residency_source: str | None = None
         self.error: str | None = None
+        self.who: Identity | None = None
 
     def stream(self) -> None:
         """Say that the answer's body will call ``finish`` when it is closed."""
@@ -137,7 +144,12 @@ class Exchange:
                 f'{{"time":"{_second(int(now))}.{int(now % 1 * 1000):03}Z"'
                 f',"request_id":"{self.request_id}"'
                 f',"client":{quoted(env.get("REMOTE_ADDR") or "")}'
-                f',"verb":{quoted(env["REQUEST_METHOD"][:32])}'
+                + (
+                    f',"who":{quoted(who.name[:_MAX_NAME])},"auth":"{who.kind}"'
+                    if (who := self.who)
+                    else ""
+                )
+                + f',"verb":{quoted(env["REQUEST_METHOD"][:32])}'
                 f',"path":{quoted(env.get("PATH_INFO", "")[:_MAX_PATH])}'
                 f',"id":{"null" if self.file_id is None else self.file_id}'
                 f',"status":{self.status}'

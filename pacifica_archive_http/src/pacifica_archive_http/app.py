@@ -21,7 +21,6 @@ import falcon
 from pacifica_archive_core import (
     ALGORITHMS,
     DEFAULT_ALGORITHM,
-    MAX_FILE_ID,
     Archive,
     ArchiveError,
     DigestMismatch,
@@ -33,6 +32,7 @@ from pacifica_archive_core import (
     NoSuchFile,
     NotSupported,
     SupportsAdopt,
+    SupportsTrash,
     copy,
 )
 from pacifica_archive_core.records import record_of
@@ -41,15 +41,18 @@ from pacifica_archive_http.access_log import EXCHANGE, AccessLog, Exchange
 from pacifica_archive_http.bulk import JsonLinesOf
 from pacifica_archive_http.digests import (
     Claim,
-    checked_algorithms,
     find_claims,
     find_tail_size,
     find_want,
     parse_tail,
     repr_digest,
 )
+from pacifica_archive_http.guard import Guard, find_authenticators
+from pacifica_archive_http.ids import find_file_id
+from pacifica_archive_http.options import Deletion, ServerOptions
 from pacifica_archive_http.status_table import (
     BadRequest,
+    DeleteDenied,
     LengthRequired,
     PreconditionFailed,
     RequestError,
@@ -81,15 +84,12 @@ _MAX_JSON = 1 << 16
 #: Nanoseconds are numbers of 64 bits in every store.
 _MAX_MTIME_NS = 2**63 - 1
 _MTIME_NS = re.compile(r"-?[0-9]{1,19}")
-_FILE_ID = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 def make_app(
     archive: Archive | ArchiveSpec,
+    options: ServerOptions | None = None,
     *,
-    digests: Iterable[str] = (DEFAULT_ALGORITHM,),
-    write_once: bool = False,
-    max_transfers: int | None = None,
     access_log: Callable[[bytes], None] | None = None,
 ) -> WSGIApplication:
     """
@@ -98,31 +98,32 @@ def make_app(
     Args:
         archive: opened in this process; or what to open at the first request,
             for servers that fork after they have loaded the application.
-        digests: algorithms (core's ``ALGORITHMS``) that are computed of every
-            upload, and kept with it.
-        write_once: PUT and PATCH refuse to replace a file, with 409.
-        max_transfers: uploads and downloads at once; give fewer than the server
-            has threads. None for no limit.
+        options: what the server allows; give fewer ``max_transfers`` than it has
+            threads.
         access_log: takes each line of the log; None for no log.
 
     Raises:
-        ValueError: an unknown algorithm.
+        ConfigError: a file that the options name cannot be used.
     """
+    options = options or ServerOptions()
     app = falcon.App()
+    if options.is_guarded:
+        app.add_middleware(Guard(find_authenticators(options), options.monitoring))
     for error in (Exception, falcon.HTTPError):
         app.add_error_handler(error, _answer_problem)
     shared: dict[str, Any] = {
         "archive": (lambda: archive)
         if isinstance(archive, Archive)
         else _Lazy(archive),
-        "slots": Slots(max_transfers),
+        "slots": Slots(options.max_transfers),
     }
     files = {
         **shared,
-        "write_once": write_once,
-        "algorithms": checked_algorithms(digests),
+        "options": options,
         # A share: who asked may be gone long before a large file is read.
-        "digest_slots": Slots(max_transfers and max(1, max_transfers // 4)),
+        "digest_slots": Slots(
+            options.max_transfers and max(1, options.max_transfers // 4)
+        ),
     }
     app.add_route("/", _Welcome())
     app.add_route("/{file_id}", _PacificaFiles(**files))
@@ -186,9 +187,8 @@ class _Files:
     tells_digests: ClassVar[bool]
 
     archive: Callable[[], Archive]
-    write_once: bool
+    options: ServerOptions
     slots: Slots
-    algorithms: tuple[str, ...]
     digest_slots: Slots
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
@@ -227,20 +227,30 @@ class _Files:
         with self.slots:
             path = _parse_path(_read_json(Body(env)))
         _check_conditions(env, archive, number)
-        archive.adopt(number, path, overwrite=self._may_replace(env))
+        archive.adopt(number, path, overwrite=self._may_replace(env, number))
         resp.data = wire_v1.ADOPTED
 
     def on_delete(
         self, req: falcon.Request, resp: falcon.Response, file_id: str
     ) -> None:
+        if self.options.delete is Deletion.DENY:
+            raise DeleteDenied("this server deletes nothing")
         number = _parse_id(file_id, req.env[EXCHANGE])
         archive = self.archive()
         _check_conditions(req.env, archive, number)
-        archive.delete(number)
+        if self.options.delete is Deletion.TRASH:
+            _trash(archive, number)
+        else:
+            archive.delete(number)
         resp.data = b'{"message": "File was deleted"}'
 
-    def _may_replace(self, env: WSGIEnvironment) -> bool:
-        return not (self.write_once or _is_create_only(env))
+    def _may_replace(self, env: WSGIEnvironment, file_id: int) -> bool:
+        who = env[EXCHANGE].who
+        return not (
+            self.options.write_once
+            or _is_create_only(env)
+            or (who is not None and not who.may_replace(file_id))
+        )
 
     def _find(
         self, req: falcon.Request, resp: falcon.Response, id_text: str
@@ -377,7 +387,7 @@ class _Files:
             )
         mtime_ns = _parse_mtime(env)
         claims = find_claims(env)
-        algorithms = [*self.algorithms, *(claim.algorithm for claim in claims)]
+        algorithms = [*self.options.digests, *(claim.algorithm for claim in claims)]
         if tail_size := find_tail_size(env):
             body.keep_tail(tail_size)
             algorithms.append(DEFAULT_ALGORITHM)
@@ -390,7 +400,7 @@ class _Files:
                 file_id,
                 size=body.size,
                 mtime_ns=mtime_ns,
-                overwrite=self._may_replace(env),
+                overwrite=self._may_replace(env, file_id),
             ) as writer,
             Hashes(algorithms) as hashes,
         ):
@@ -444,12 +454,17 @@ class _StandardFiles(_Files):
             resp.set_headers((*_describe(req.env, status, status.size), *digests))
 
 
+def _trash(archive: Archive, file_id: int) -> None:
+    if not isinstance(archive, SupportsTrash):
+        raise NotSupported("this archive has no trash")
+    archive.trash(file_id)
+
+
 def _parse_id(text: str, exchange: Exchange) -> int:
-    """Read an id: what ``str`` makes of it, and nothing else that ``int`` takes."""
-    if not _FILE_ID.fullmatch(text) or int(text) > MAX_FILE_ID:
+    if (file_id := find_file_id(text)) is None:
         raise InvalidFileId(text)
-    exchange.file_id = int(text)
-    return exchange.file_id
+    exchange.file_id = file_id
+    return file_id
 
 
 def _describe(

@@ -22,13 +22,15 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
-from pacifica_archive_core import ALGORITHMS, DEFAULT_ALGORITHM, ArchiveError
+from pacifica_archive_core import ArchiveError
 from pacifica_archive_core.cli import archive_options
+from pacifica_archive_core.options import option_help
 from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
 from pacifica_archive_http.app import make_app
-from pacifica_archive_http.digests import parse_algorithms
+from pacifica_archive_http.options import ServerOptions, load_server_options
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from multiprocessing.connection import Connection
     from wsgiref.types import WSGIApplication
 
@@ -53,10 +55,21 @@ class _Settings:
     """What a worker needs to know; picklable."""
 
     spec: ArchiveSpec
-    digests: tuple[str, ...]
-    write_once: bool
-    max_transfers: int
-    log_file: str | None
+    options: ServerOptions
+
+
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--write-once`` and all other options of ``ServerOptions`` to a command."""
+    for field in reversed(attrs.fields(ServerOptions)):
+        flag = f"--{field.name.replace('_', '-')}"
+        text = option_help(field)
+        add = (
+            click.option(flag, field.name, flag_value=True, default=None, help=text)
+            if isinstance(field.default, bool)
+            else click.option(flag, field.name, metavar="VALUE", help=text)
+        )
+        command = add(command)
+    return command
 
 
 @click.command()
@@ -94,26 +107,12 @@ class _Settings:
     metavar="SECONDS",
     help="Time that running transfers have to finish when the server is stopped.",
 )
-@click.option(
-    "--digests",
-    default=DEFAULT_ALGORITHM,
-    show_default=True,
-    metavar="NAMES",
-    callback=lambda _context, _option, text: _parse_digests(text),
-    help="Digests to compute of every upload and to keep with it, with commas"
-    f" between them: {', '.join(ALGORITHMS)}; or none.",
-)
-@click.option("--write-once", is_flag=True, help="Never replace a file.")
-@click.option(
-    "--log-file",
-    type=click.Path(dir_okay=False, writable=True),
-    help="Append the log, JSON lines, to this file instead of to stderr.",
-)
+@server_options
 @click.option(
     "--anonymous",
     is_flag=True,
-    help="Listen on an address that others reach. There is no authentication:"
-    " whoever reaches it reads, writes and deletes.",
+    help="Ask for no token on an address that others reach: whoever reaches it reads,"
+    " writes and deletes.",
 )
 def serve(
     *,
@@ -123,23 +122,26 @@ def serve(
     workers: int | None,
     threads: int,
     stop_timeout: int,
-    digests: tuple[str, ...],
-    write_once: bool,
-    log_file: str | None,
     anonymous: bool,
+    **given: object,
 ) -> None:
     """Serve the archive over HTTP until SIGTERM or Ctrl-C."""
+    options = _find_options(spec, given, threads)
+    if anonymous and options.is_guarded:
+        raise click.UsageError(
+            "--anonymous asks for no token: give no --tokens or --jwt"
+        )
     ip = _resolve(address)
-    if not (ip.is_loopback or anonymous):
+    if not (ip.is_loopback or anonymous or options.is_guarded):
         raise click.BadParameter(
-            f"{address} can be reached by others, and there is no authentication:"
-            " --anonymous says that the network is trusted",
+            f"{address} can be reached by others: give --tokens or --jwt, or"
+            " --anonymous, which says that the network is trusted",
             param_hint="'--address'",
         )
     workers = _choose_workers(workers, shared=_try_to_open(spec))
     try:
         port = _find_port(ip, port)
-        open_log(log_file)
+        open_log(options.log_file)
     except OSError as exc:
         raise click.ClickException(str(exc)) from exc
     server = _Server(
@@ -158,15 +160,9 @@ def serve(
         respawn_failed_workers=True,
         workers_kill_timeout=stop_timeout,
         log_level=LogLevels.warning,
-        log_dictconfig=_log_config(log_file),
+        log_dictconfig=_log_config(options.log_file),
     )
-    settings = _Settings(
-        spec=spec,
-        digests=digests,
-        write_once=write_once,
-        max_transfers=int(threads * TRANSFER_SHARE),
-        log_file=log_file,
-    )
+    settings = _Settings(spec=spec, options=options)
     # A worker begins with this process's handlers, which do nothing in it: told to
     # stop before granian sets its own, it would run until it is killed.
     os.register_at_fork(after_in_child=_end_by_signals)
@@ -202,17 +198,11 @@ def _load(settings: _Settings) -> WSGIApplication:
         if name.startswith(("HTTP_", "CONTENT_")):
             del os.environ[name]
     archive = settings.spec.open()
-    log = LineBuffer(open_log(settings.log_file))
+    log = LineBuffer(open_log(settings.options.log_file))
     # Workers leave through multiprocessing, which passes over atexit.
     multiprocessing.util.Finalize(None, archive.close, exitpriority=0)
     multiprocessing.util.Finalize(None, log.close, exitpriority=0)
-    return make_app(
-        archive,
-        digests=settings.digests,
-        write_once=settings.write_once,
-        max_transfers=settings.max_transfers,
-        access_log=log.put,
-    )
+    return make_app(archive, settings.options, access_log=log.put)
 
 
 def _end_by_signals() -> None:
@@ -220,11 +210,18 @@ def _end_by_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _parse_digests(text: str) -> tuple[str, ...]:
-    try:
-        return parse_algorithms(text)
-    except ValueError as exc:
-        raise click.BadParameter(str(exc)) from exc
+def _find_options(
+    spec: ArchiveSpec, given: Mapping[str, object], threads: int
+) -> ServerOptions:
+    """Return the options of the file, the environment and the command line."""
+    options = load_server_options(
+        os.environ,
+        file=spec.config,
+        given={name: value for name, value in given.items() if value is not None},
+    )
+    if options.max_transfers is not None:
+        return options
+    return attrs.evolve(options, max_transfers=int(threads * TRANSFER_SHARE))
 
 
 def _resolve(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -10,7 +10,11 @@ What each error is in HTTP: one table, walked from the error's class upwards.
     ├── ContentTooLarge        a JSON body over the limit
     ├── UnsupportedCoding      a Content-Encoding
     ├── RangeUnsatisfiable
-    └── TransfersBusy          as many transfers run as may
+    ├── TransfersBusy          as many transfers run as may
+    ├── ClientBusy             as many of one client's
+    ├── Unauthorized           no token, or none that is valid
+    ├── Forbidden              a valid one, without the scope
+    └── DeleteDenied           the server deletes nothing
 """
 
 from __future__ import annotations
@@ -47,13 +51,17 @@ if TYPE_CHECKING:
 __all__ = [
     "PROBLEMS",
     "BadRequest",
+    "ClientBusy",
     "ContentTooLarge",
+    "DeleteDenied",
+    "Forbidden",
     "LengthRequired",
     "PreconditionFailed",
     "Problem",
     "RangeUnsatisfiable",
     "RequestError",
     "TransfersBusy",
+    "Unauthorized",
     "UnsupportedCoding",
     "find_problem",
 ]
@@ -108,6 +116,50 @@ class RangeUnsatisfiable(RequestError):
 
 class TransfersBusy(RequestError):
     """As many uploads and downloads are running as this server allows."""
+
+
+class ClientBusy(RequestError):
+    """As many are running as one token or address may have."""
+
+
+class Unauthorized(RequestError):
+    """
+    A token is wanted, and there is none, or none that is valid.
+
+    Args:
+        message: says nothing of the token.
+        invalid: there is one (RFC 6750 section 3.1).
+    """
+
+    def __init__(self, message: str, *, invalid: bool = True) -> None:
+        super().__init__(message)
+        error = ', error="invalid_token"' if invalid else ""
+        self.headers = {"WWW-Authenticate": f"{_CHALLENGE}{error}"}
+
+
+class Forbidden(RequestError):
+    """
+    The token does not allow this.
+
+    Args:
+        message: names the scope that is wanted.
+        scope: the same, for programs.
+    """
+
+    def __init__(self, message: str, *, scope: str | None = None) -> None:
+        super().__init__(message)
+        wanted = f', scope="{scope}"' if scope else ""
+        self.headers = {
+            "WWW-Authenticate": f'{_CHALLENGE}, error="insufficient_scope"{wanted}'
+        }
+
+
+class DeleteDenied(RequestError):
+    """The server was told to delete nothing."""
+
+
+#: RFC 6750 section 3.
+_CHALLENGE = 'Bearer realm="pacifica-archive"'
 
 
 @attrs.frozen(kw_only=True)
@@ -170,6 +222,9 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     DigestMismatch: Problem(
         status=400, name="digest-mismatch", title="Digest Mismatch"
     ),
+    Unauthorized: Problem(status=401, name="unauthorized", title="Token Required"),
+    Forbidden: Problem(status=403, name="forbidden", title="Not Allowed"),
+    DeleteDenied: Problem(status=403, name="delete-denied", title="Deletes Nothing"),
     SourceRefused: Problem(status=403, name="source-refused", title="Source Refused"),
     # The title is what HEAD puts in each Pacifica field: wire_v1.
     NoSuchFile: Problem(status=404, name="no-such-file", title="File Not Found"),
@@ -202,6 +257,12 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     ),
     RangeUnsatisfiable: Problem(
         status=416, name="range-unsatisfiable", title="Range Not Satisfiable"
+    ),
+    ClientBusy: Problem(
+        status=429,
+        name="client-busy",
+        title="Too Many Transfers Of One Client",
+        retry_after_s=5,
     ),
     # Falcon raises it for a method that HTTP does not know, and for nothing here.
     falcon.HTTPBadRequest: Problem(
