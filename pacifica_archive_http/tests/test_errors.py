@@ -38,6 +38,9 @@ STATUSES = {
     "InvalidFileId": 400,
     "IncompleteWrite": 400,
     "DigestMismatch": 400,
+    "Unauthorized": 401,
+    "Forbidden": 403,
+    "DeleteDenied": 403,
     "SourceRefused": 403,
     "NoSuchFile": 404,
     "FileExists": 409,
@@ -46,6 +49,7 @@ STATUSES = {
     "ContentTooLarge": 413,
     "UnsupportedCoding": 415,
     "RangeUnsatisfiable": 416,
+    "ClientBusy": 429,
     "NotSupported": 501,
     "FileOffline": 503,
     "ArchiveUnavailable": 503,
@@ -89,7 +93,12 @@ def test_each_row_has_a_name_of_its_own() -> None:
 def test_asking_again_is_for_what_may_work_later() -> None:
     later = {error.__name__ for error, row in PROBLEMS.items() if row.retry_after_s}
 
-    assert {"FileOffline", "ArchiveUnavailable", "TransfersBusy"} == later
+    assert {
+        "ClientBusy",
+        "FileOffline",
+        "ArchiveUnavailable",
+        "TransfersBusy",
+    } == later
 
 
 def test_what_is_not_told_has_something_else_to_say() -> None:
