@@ -36,7 +36,7 @@ from pacifica_archive_core import (
     copy,
 )
 from pacifica_archive_core.records import record_of
-from pacifica_archive_http import conditional, wire_v1
+from pacifica_archive_http import accel, conditional, wire_v1
 from pacifica_archive_http.access_log import EXCHANGE, AccessLog, Exchange
 from pacifica_archive_http.bulk import JsonLinesOf
 from pacifica_archive_http.digests import (
@@ -297,14 +297,20 @@ class _Files:
             digests = self._tell_digests(env, archive, status, reader)
             if first:
                 reader.seek(first)
+            handed: list[tuple[str, str]] = []
             if count <= _PIECE:
                 resp.data = read_exactly(reader, count)
-            else:
+            elif byte_range is not None or not (
+                handed := self._hand_over(env, archive, file_id, part)
+            ):
                 resp.stream = self._stream(archive, reader, count, env)
         finally:
             if resp.stream is None:
                 reader.close()
-        resp.set_headers((*_describe(env, status, count), *digests))
+        if handed:
+            # No list: of the bytes that nginx sends, the log says nothing.
+            resp.stream = iter(())
+        resp.set_headers((*_describe(env, status, count), *digests, *handed))
         if part is not None:
             resp.status = 206
             resp.set_header(
@@ -334,6 +340,25 @@ class _Files:
         except BaseException:
             self.slots.give_back()
             raise
+
+    def _hand_over(
+        self,
+        env: WSGIEnvironment,
+        archive: Archive,
+        file_id: int,
+        part: tuple[int, int] | None,
+    ) -> list[tuple[str, str]]:
+        """Return the fields that let nginx send a file; none if it is for us."""
+        if (internal := self.options.accel_redirect) is None:
+            return []
+        location = accel.find_location(
+            env, archive, file_id, internal, is_part=part is not None
+        )
+        return (
+            [("X-Accel-Redirect", location), ("Content-Length", "0")]
+            if location
+            else []
+        )
 
     def _tell_digests(
         self,

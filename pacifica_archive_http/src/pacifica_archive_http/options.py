@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from pacifica_archive_core import DEFAULT_ALGORITHM, load_options, option, to_bool
+from pacifica_archive_core import (
+    DEFAULT_ALGORITHM,
+    ConfigError,
+    load_options,
+    option,
+    to_bool,
+)
 from pacifica_archive_http.digests import checked_algorithms, parse_algorithms
 
 if TYPE_CHECKING:
@@ -135,6 +141,20 @@ class ServerOptions:
         default=None,
         converter=_optional(str),
     )
+
+    def __attrs_post_init__(self) -> None:
+        """
+        Refuse options that do not go together.
+
+        Raises:
+            ConfigError: as said.
+        """
+        if self.accel_redirect is not None and not self.write_once:
+            # nginx opens the name later than we do.
+            raise ConfigError(
+                "accel_redirect needs write_once: a file that is replaced at the"
+                " wrong moment would be sent with the ETag of the one before"
+            )
 
     @property
     def is_guarded(self) -> bool:

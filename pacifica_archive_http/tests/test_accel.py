@@ -1,0 +1,164 @@
+"""What is handed over to nginx, and what is not; tests_deploy/ tries it with nginx."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from asking import ByCall, needs_posix
+
+from pacifica_archive_core import ConfigError, open_archive
+from pacifica_archive_http import make_app
+from pacifica_archive_http.options import ServerOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pacifica_archive_core import MemoryArchive
+
+DATA = bytes(range(256)) * 1000
+INTERNAL = "/files-of-the-archive/"
+
+pytestmark = needs_posix
+
+
+class Handing(ByCall):
+    """The application over a directory, and what it has logged."""
+
+    def __init__(self, archive: Any) -> None:  # noqa: ANN401 (any archive)
+        options = ServerOptions(
+            write_once=True, accel_redirect=INTERNAL, max_transfers=1
+        )
+        self.lines: list[bytes] = []
+        super().__init__(make_app(archive, options, access_log=self.lines.append))
+
+
+@pytest.fixture(params=["archive", "a b%20c ü"])
+def prefix(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    prefix: Path = tmp_path / request.param
+    prefix.mkdir()
+    return prefix
+
+
+@pytest.fixture
+def call(prefix: Path) -> Iterator[Handing]:
+    with open_archive(
+        "posix", prefix=prefix, use_id2filename=True, durable=False
+    ) as archive:
+        call = Handing(archive)
+        call("PUT", "/12345", DATA)
+        yield call
+
+
+def test_the_path_is_that_below_the_prefix(call: Handing) -> None:
+    answer = call("GET", "/12345")
+
+    assert (200, b"", f"{INTERNAL}39/3039") == (
+        answer.status,
+        answer.body,
+        answer.headers["x-accel-redirect"],
+    )
+
+
+def test_what_the_client_is_to_be_told_is_told_to_nginx(call: Handing) -> None:
+    told = call("HEAD", "/files/12345").headers
+    answer = call("GET", "/files/12345").headers
+    names = ("etag", "last-modified", "repr-digest", "x-pacifica-residency-source")
+
+    assert [told[name] for name in names] == [answer[name] for name in names]
+
+
+def test_a_range_is_handed_over_as_one(call: Handing) -> None:
+    answer = call("GET", "/12345", headers={"Range": "bytes=5-200000"})
+
+    assert (206, f"{INTERNAL}39/3039") == (
+        answer.status,
+        answer.headers["x-accel-redirect"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("target", "fields"),
+    [
+        ("/12345?byte_range=0-200000", {}),
+        ("/12345", {"If-Match": "*"}),
+        ("/12345", {"Range": "bytes=0-100000,200000-"}),
+        ("/12345", {"Range": "bytes=,0-100000"}),
+        ("/12345", {"Range": "bytes=0-100000", "If-Range": '"of another version"'}),
+        ("/12345", {"Range": "lines=1-2"}),
+    ],
+)
+def test_what_nginx_would_answer_otherwise_is_sent_by_us(
+    call: Handing, target: str, fields: dict[str, str]
+) -> None:
+    answer = call("GET", target, headers=fields)
+
+    assert "x-accel-redirect" not in answer.headers
+    assert len(answer.body) > 1 << 16
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"Range": "bytes=256000-"}, 416),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:37 GMT"}, 412),
+    ],
+)
+def test_what_sends_no_file_is_answered_as_ever(
+    call: Handing, fields: dict[str, str], status: int
+) -> None:
+    answer = call("GET", "/12345", headers=fields)
+
+    assert (status, False) == (answer.status, "x-accel-redirect" in answer.headers)
+
+
+def test_a_client_cannot_name_the_file(call: Handing) -> None:
+    call("PUT", "/1", b"short")
+    answer = call("GET", "/1", headers={"X-Accel-Redirect": f"{INTERNAL}39/3039"})
+
+    assert (b"short", False) == (answer.body, "x-accel-redirect" in answer.headers)
+
+
+def test_no_transfer_is_held(call: Handing) -> None:
+    """Of which there is one place."""
+    found = [call("GET", "/12345").status for _ in range(3)]
+
+    assert [200] * 3 == found
+    assert 201 == call("PUT", "/1", b"bytes").status
+
+
+def test_no_file_stays_open(call: Handing, prefix: Path) -> None:
+    call("GET", "/12345")
+    target = str(prefix / "39" / "3039")
+
+    assert target not in _open_files()
+
+
+def _open_files() -> list[str]:
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found.append(str(link.readlink()))
+    return found
+
+
+def test_the_log_says_no_number_of_bytes(call: Handing) -> None:
+    call("GET", "/12345")
+
+    assert json.loads(call.lines[-1])["bytes"] is None
+
+
+def test_an_archive_without_paths_sends_its_files(memory: MemoryArchive) -> None:
+    call = Handing(memory)
+    call("PUT", "/12345", DATA)
+
+    assert call("GET", "/12345").body == DATA
+
+
+def test_it_is_refused_where_files_are_replaced() -> None:
+    with pytest.raises(ConfigError, match="accel_redirect needs write_once"):
+        ServerOptions(accel_redirect=INTERNAL)
