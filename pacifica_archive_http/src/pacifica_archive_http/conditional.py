@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pacifica_archive_core import FileStatus
 
 __all__ = [
+    "TAGS",
     "etag",
     "find_range",
     "http_date",
@@ -34,6 +35,7 @@ __all__ = [
     "is_conditional",
     "is_current",
     "last_modified",
+    "matches",
     "parse_fields",
     "parse_http_date",
 ]
@@ -47,7 +49,9 @@ _CONDITIONS = (
 
 # RFC 9110 8.8.3; a field may be a list of them, with empty elements (5.6.1.2).
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
-_TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
+#: A list of entity tags.
+TAGS = rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*"
+_TAGS = re.compile(TAGS)
 _EACH_TAG = re.compile(_TAG)
 
 # RFC 9110 14.1.2, one range; 20 digits are more than any file has.
@@ -110,7 +114,7 @@ def is_current(
         BadRequest: a list of entity tags is malformed.
     """
     if (wanted := env.get("HTTP_IF_MATCH")) is not None:
-        if status is None or not _matches(wanted, etag(status), "If-Match"):
+        if status is None or not matches(wanted, etag(status), "If-Match"):
             raise PreconditionFailed("If-Match names no present version of the file")
     elif (
         status is not None
@@ -119,7 +123,7 @@ def is_current(
     ):
         raise PreconditionFailed("the file was modified since")
     if (held := env.get("HTTP_IF_NONE_MATCH")) is not None:
-        if status is None or not _matches(held, etag(status), "If-None-Match"):
+        if status is None or not matches(held, etag(status), "If-None-Match"):
             return False
         if reading:
             return True
@@ -128,7 +132,7 @@ def is_current(
     return since is not None and status is not None and _modified_s(status) <= since
 
 
-def _matches(field: str, tag: str, name: str) -> bool:
+def matches(field: str, tag: str, name: str) -> bool:
     """Compare strongly for If-Match, weakly for If-None-Match (8.8.3.2)."""
     if field.strip(" \t") == "*":
         return True

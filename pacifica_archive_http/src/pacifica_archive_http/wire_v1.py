@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADOPTED",
+    "BYTE_RANGE",
+    "DELETED",
     "UP_AND_RUNNING",
     "absent_headers",
     "find_byte_range",
@@ -40,7 +42,12 @@ UP_AND_RUNNING = b'{"message": "Pacifica Archive Interface Up and Running"}'
 #: Answer of PATCH. Ingest compares the message with this very text.
 ADOPTED = b'{"message": "File Moved Successfully"}'
 
-_BYTE_RANGE = re.compile(r"([0-9]{1,20})-([0-9]{1,20})")
+#: Answer of DELETE.
+DELETED = b'{"message": "File was deleted"}'
+
+#: What ``byte_range`` is written like.
+BYTE_RANGE = "([0-9]{1,20})-([0-9]{1,20})"
+_BYTE_RANGE = re.compile(BYTE_RANGE)
 
 
 def stored(size: int) -> bytes:
