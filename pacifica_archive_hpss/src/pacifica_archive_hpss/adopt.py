@@ -19,7 +19,7 @@ from pacifica_archive_hpss._hpss import lib
 from pacifica_archive_hpss.descriptors import MODE
 from pacifica_archive_hpss.errors import SOURCE, SWITCH, HpssError, error_of
 from pacifica_archive_hpss.incoming import Sealed
-from pacifica_archive_hpss.names import INCOMING, lstat
+from pacifica_archive_hpss.names import INCOMING, TRASH, lstat
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -169,8 +169,11 @@ def _ensure_foreign(file_id: int, path: str, prefix: str) -> None:
     if not path.startswith(f"{prefix}/"):
         return
     name = path.removeprefix(prefix)
-    if name.split("/")[1] == INCOMING:
+    top = name.split("/")[1]
+    if top == INCOMING:
         raise SourceRefused(file_id, "the source is a file being stored")
+    if top == TRASH:
+        raise SourceRefused(file_id, "the source is a deleted file: undelete it")
     try:
         filename2id(name)
     except ValueError:

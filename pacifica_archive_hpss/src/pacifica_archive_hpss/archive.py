@@ -39,6 +39,7 @@ from pacifica_archive_hpss.recall import Recalls, is_tape_only
 from pacifica_archive_hpss.residency import status_of
 from pacifica_archive_hpss.session import Credentials, Session, build
 from pacifica_archive_hpss.staging import Staging
+from pacifica_archive_hpss.trash import Trash
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
         ArchiveReader,
         ArchiveWriter,
         FileStatus,
+        Trashed,
     )
     from pacifica_archive_hpss.incoming import Sealed
     from pacifica_archive_hpss.residency import RawStatus
@@ -195,7 +197,8 @@ class HpssArchive(Archive):
 
     Any number of processes and hosts may share the prefix. A file is at
     ``prefix/39/3039``; its mode is 0444. Unfinished files are in
-    ``prefix/.incoming``; the opening of an archive removes the old ones.
+    ``prefix/.incoming``; the opening of an archive removes the old ones. Those in the
+    trash are in ``prefix/.trash``.
     The first archive of a process logs in, for all that follow; a process that was
     forked after that opens none.
 
@@ -235,6 +238,7 @@ class HpssArchive(Archive):
             class_of_service=options.class_of_service,
             ttl_s=options.incoming_ttl_s,
         )
+        self._trash = Trash(session, self._descriptors, self._names, prefix)
         #: Why nothing can be written, if so.
         self._refusal: HpssError | None = None
         self._recording = threading.Lock()
@@ -450,6 +454,57 @@ class HpssArchive(Archive):
             prefix=self._prefix,
         )
         move(self._session, self._names, file_id, found, overwrite=overwrite)
+
+    # --- the trash -------------------------------------------------------------
+
+    def trash(self, file_id: int) -> None:
+        """
+        Put the file into the trash; the id is free when this returns.
+
+        By a rename: that this is done at once, lasts, and that who has the file open
+        reads on are guesses. It stays the same version.
+
+        Raises:
+            NoSuchFile: no file is stored under this id, or no longer.
+            FileDamaged: what has its name is no file.
+            CommitUnclear: in the trash, or not: look at its status.
+        """
+        self._trash.put(self._ready(file_id))
+
+    def undelete(self, file_id: int, *, deleted_ns: int | None = None) -> None:
+        """
+        Take a file back from the trash: the last one trashed of this id by default.
+
+        By a link, as nothing else in HPSS refuses a name that is taken, and by the
+        removal of the name in the trash. Of two processes that do so at the same time
+        with one file both may be told that it is back, as it is. Who dies in between
+        leaves the file at its id and a second name of it in the trash, which is told
+        of no more; but if the file is deleted or replaced then, it is in the trash.
+
+        Raises:
+            NoSuchFile: none of this id is in the trash, or none of that time.
+            FileExists: the id is taken by now; the trash stays as it is.
+            CommitUnclear: it is back, or not: look at its status.
+        """
+        self._trash.take_back(self._ready(file_id), deleted_ns)
+
+    def trashed(self) -> Iterator[Trashed]:
+        """Yield what is in the trash, in no order."""
+        self.ensure_open()
+        return self._trash.files()
+
+    def empty_trash(self, before_ns: int, *, limit: int | None = None) -> int:
+        """
+        Destroy what was trashed before a time; return how many files that were.
+
+        What cannot be destroyed is told in the log only, unless nothing was destroyed.
+
+        Args:
+            before_ns: nanoseconds since 1970.
+            limit: destroy no more than that now.
+        """
+        self.ensure_open()
+        return self._trash.empty(before_ns, limit)
 
     # --- the store -------------------------------------------------------------
 

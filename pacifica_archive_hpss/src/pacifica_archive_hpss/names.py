@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from pacifica_archive_hpss.incoming import Sealed
     from pacifica_archive_hpss.session import Session
 
-__all__ = ["INCOMING", "Names", "lstat"]
+__all__ = ["INCOMING", "TRASH", "Names", "lstat"]
 
 #: The directory in the prefix that holds the files that are being stored.
 INCOMING = ".incoming"
+#: And the one that holds those that were deleted and can still be taken back.
+TRASH = ".trash"
 
 #: How many directories to remember: some 10 MB of them.
 _LIMIT = 1 << 16
@@ -155,6 +157,29 @@ class Names:
             self._session.call(lib.pah_unlink, path)
         return True
 
+    def make(self, directory: str) -> None:
+        """
+        Make a directory, and those above it that are not known.
+
+        Raises:
+            HpssError: it cannot be made.
+        """
+        self._known.discard(directory)
+        names = directory.removeprefix(self._prefix).strip("/").split("/")
+        paths = [
+            self._prefix + "".join(f"/{name}" for name in names[: n + 1])
+            for n in range(len(names))
+            if names[n]
+        ]
+        try:
+            self._make_unknown(paths)
+        except HpssError as exc:
+            if exc.code != errno.ENOENT:
+                raise
+            # Somebody removed one that was known.
+            self._known.difference_update(paths)
+            self._make_unknown(paths)
+
     def _switch(
         self, file_id: int, file: Sealed, path: str, *, overwrite: bool
     ) -> None:
@@ -166,7 +191,7 @@ class Names:
             except HpssError as exc:
                 if exc.code == errno.ENOENT and not made:
                     made = True
-                    self._make(path.rpartition("/")[0])
+                    self.make(path.rpartition("/")[0])
                     continue
                 if not (exc.unclear or exc.code in {errno.ENOENT, errno.EEXIST}):
                     raise
@@ -294,24 +319,6 @@ class Names:
             raise CommitUnclear(
                 file_id, "deleted, or not: look at its status"
             ) from failure
-
-    def _make(self, directory: str) -> None:
-        """Make a directory, and those above it that are not known."""
-        self._known.discard(directory)
-        names = directory.removeprefix(self._prefix).strip("/").split("/")
-        paths = [
-            self._prefix + "".join(f"/{name}" for name in names[: n + 1])
-            for n in range(len(names))
-            if names[n]
-        ]
-        try:
-            self._make_unknown(paths)
-        except HpssError as exc:
-            if exc.code != errno.ENOENT:
-                raise
-            # Somebody removed one that was known.
-            self._known.difference_update(paths)
-            self._make_unknown(paths)
 
     def _make_unknown(self, paths: list[str]) -> None:
         for path in paths:
