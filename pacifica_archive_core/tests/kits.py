@@ -44,7 +44,8 @@ class MemoryKit(ArchiveContract):
 
     def list_raw(self, archive: Archive) -> set[str]:
         assert isinstance(archive, MemoryArchive)
-        return {str(file_id) for file_id in archive._files}
+        trash = {f"{file_id}.{time_ns}" for file_id, time_ns in archive._trash}
+        return {str(file_id) for file_id in archive._files} | trash
 
     def make_offline(self, archive: Archive, file_id: int) -> None:
         assert isinstance(archive, MemoryArchive)
@@ -58,7 +59,8 @@ class MemoryKit(ArchiveContract):
     def filled(self, archive: Archive) -> Iterator[None]:
         assert isinstance(archive, MemoryArchive)
         before = archive.options
-        held = sum(len(file.data) for file in archive._files.values())
+        files = (*archive._files.values(), *archive._trash.values())
+        held = sum(len(file.data) for file in files)
         archive.options = attrs.evolve(before, capacity=held)
         yield
         archive.options = before

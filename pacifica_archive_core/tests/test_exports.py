@@ -45,6 +45,8 @@ EXPORTED = [
     "SupportsAdopt",
     "SupportsLocalPath",
     "SupportsRecord",
+    "SupportsTrash",
+    "Trashed",
     "UnknownBackend",
     "backend_names",
     "copy",

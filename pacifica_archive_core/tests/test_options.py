@@ -61,7 +61,7 @@ def ini(tmp_path: Path) -> Callable[[str], Path]:
 
 def load(**sources: Any) -> Any:  # noqa: ANN401 (as load_options)
     """Load the options of the backend above."""
-    return load_options(SiteArchive, **sources)  # type: ignore[type-abstract]
+    return load_options(SiteArchive, **sources)
 
 
 def error(**sources: Any) -> ConfigError:  # noqa: ANN401 (as load_options)

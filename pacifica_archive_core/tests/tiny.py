@@ -6,6 +6,7 @@ backend. Honest but slow: every question takes the one lock of the store.
 
 ``names/<id>`` is a symbolic link to ``data/<random>``, the bytes of a version; its
 name is the version. What no link names, and no writer holds locked, is dead.
+``trash/<id>.<time>`` is the link of a deleted file.
 ``notes/<inode>`` has the digests of a file, and the size and mtime it had with them.
 """
 
@@ -35,6 +36,7 @@ from pacifica_archive_core import (
     Residency,
     SourceRefused,
     StorageLevel,
+    Trashed,
     option,
 )
 
@@ -57,7 +59,8 @@ class TinyArchive(Archive):
         self.names, self.data, self.inbox, self.notes = (
             options.prefix / name for name in ("names", "data", "inbox", "notes")
         )
-        for folder in (self.names, self.data, self.inbox, self.notes):
+        self.bin = options.prefix / "trash"
+        for folder in (self.names, self.data, self.inbox, self.notes, self.bin):
             folder.mkdir(parents=True, exist_ok=True)
         with self.locked():
             self.sweep()
@@ -77,7 +80,11 @@ class TinyArchive(Archive):
 
     def sweep(self) -> None:
         """Remove what dead writers left."""
-        named = {link.readlink().name for link in self.names.iterdir()}
+        named = {
+            link.readlink().name
+            for folder in (self.names, self.bin)
+            for link in folder.iterdir()
+        }
         for path in self.data.iterdir():
             if path.name not in named:
                 fd = os.open(path, os.O_RDONLY)
@@ -177,6 +184,55 @@ class TinyArchive(Archive):
             path = self.current(file_id)
             (self.names / str(file_id)).unlink()
             self.remove(path)
+
+    def trash(self, file_id: int) -> None:
+        file_id = self._ready(file_id)
+        with self.locked():
+            self.current(file_id)
+            deleted_ns = max([time.time_ns(), *(n + 1 for n in self.times(file_id))])
+            (self.names / str(file_id)).rename(self.bin / f"{file_id}.{deleted_ns}")
+
+    def undelete(self, file_id: int, *, deleted_ns: int | None = None) -> None:
+        file_id = self._ready(file_id)
+        with self.locked():
+            times = self.times(file_id)
+            if deleted_ns is None:
+                deleted_ns = max(times, default=None)
+            if deleted_ns not in times:
+                raise NoSuchFile(file_id)
+            link = self.names / str(file_id)
+            if link.is_symlink():
+                raise FileExists(file_id)
+            (self.bin / f"{file_id}.{deleted_ns}").rename(link)
+
+    def trashed(self) -> Iterator[Trashed]:
+        self.ensure_open()
+        with self.locked():
+            return iter([self.trashed_by(link) for link in self.bin.iterdir()])
+
+    def empty_trash(self, before_ns: int, *, limit: int | None = None) -> int:
+        self.ensure_open()
+        with self.locked():
+            times = {
+                link: self.trashed_by(link).deleted_ns for link in self.bin.iterdir()
+            }
+            old = [link for link, time_ns in times.items() if time_ns < before_ns]
+            for link in (gone := sorted(old, key=times.__getitem__)[:limit]):
+                path = self.data / link.readlink().name
+                link.unlink()
+                self.remove(path)
+            return len(gone)
+
+    def times(self, file_id: int) -> set[int]:
+        """Return when those of an id were trashed; call it with the lock held."""
+        found = map(self.trashed_by, self.bin.iterdir())
+        return {one.deleted_ns for one in found if one.file_id == file_id}
+
+    def trashed_by(self, link: Path) -> Trashed:
+        file_id, _, deleted_ns = link.name.partition(".")
+        return Trashed(
+            file_id=int(file_id), deleted_ns=int(deleted_ns), size=link.stat().st_size
+        )
 
     def digests(self, file_id: int) -> Mapping[str, bytes]:
         file_id = self._ready(file_id)

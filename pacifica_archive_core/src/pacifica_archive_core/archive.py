@@ -356,8 +356,9 @@ class Trashed:
 
     Attributes:
         file_id: the id that it had.
-        deleted_ns: when it was put into the trash, nanoseconds since 1970; with the
-            id it names this very file.
+        deleted_ns: when it was put into the trash, nanoseconds since 1970 by the
+            clock of who did it, or a little later: with the id it names this very
+            file.
         size: in bytes.
     """
 
@@ -376,6 +377,10 @@ class SupportsTrash(Protocol):
     Nothing of this recalls a file.
     """
 
+    # Where the trash is a directory, a file in it is named "<id>.<deleted_ns>", both
+    # decimal: 12345.1763865000123456789. Two in one nanosecond, or after a clock was
+    # set back: add 1 until the name is free.
+
     def trash(self, file_id: int) -> None:
         """
         Put the file into the trash; the id is free when this returns.
@@ -390,7 +395,9 @@ class SupportsTrash(Protocol):
 
     def undelete(self, file_id: int, *, deleted_ns: int | None = None) -> None:
         """
-        Take a file back from the trash: the last one trashed of this id by default.
+        Take a file back from the trash: that of the latest ``deleted_ns`` by default.
+
+        Durable on return.
 
         Raises:
             NoSuchFile: none of this id is in the trash, or none of that time.
@@ -399,11 +406,13 @@ class SupportsTrash(Protocol):
         """
 
     def trashed(self) -> Iterator[Trashed]:
-        """Yield what is in the trash, in no order."""
+        """Return what is in the trash, in no order."""
 
     def empty_trash(self, before_ns: int, *, limit: int | None = None) -> int:
         """
         Destroy what was trashed before a time; return how many files that were.
+
+        The oldest first.
 
         Args:
             before_ns: nanoseconds since 1970.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from pacifica_archive_core.archive import Archive
+from pacifica_archive_core.archive import Archive, Trashed
 from pacifica_archive_core.errors import (
     ArchiveFull,
     FileExists,
@@ -21,7 +21,7 @@ from pacifica_archive_core.options import option
 from pacifica_archive_core.status import FileStatus, Media, Residency, StorageLevel
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["MemoryArchive", "MemoryOptions"]
 
@@ -69,6 +69,8 @@ class MemoryArchive(Archive):
         super().__init__(options or MemoryOptions())
         self._lock = threading.Lock()
         self._files: dict[int, _File] = {}
+        #: By id and ``deleted_ns``.
+        self._trash: dict[tuple[int, int], _File] = {}
         self._versions = itertools.count(1)
         self._asked_for: set[int] = set()
 
@@ -129,6 +131,54 @@ class MemoryArchive(Archive):
             )
             return True
 
+    def trash(self, file_id: int) -> None:
+        """Put the file into the trash; who has it open reads on."""
+        file_id = self._ready(file_id)
+        with self._lock:
+            self._get(file_id)
+            # Later than the others of this id, though the clock was set back.
+            deleted_ns = max(
+                (before_ns + 1 for before_ns in self._times(file_id)), default=0
+            )
+            deleted_ns = max(deleted_ns, time.time_ns())
+            self._trash[file_id, deleted_ns] = self._files.pop(file_id)
+            self._asked_for.discard(file_id)
+
+    def undelete(self, file_id: int, *, deleted_ns: int | None = None) -> None:
+        """Take a file back: the one trashed last by default."""
+        file_id = self._ready(file_id)
+        with self._lock:
+            # Again, with the lock held: the trash is not empty because it was freed.
+            self.ensure_open()
+            times = self._times(file_id)
+            if deleted_ns is None:
+                deleted_ns = max(times, default=None)
+            if deleted_ns not in times:
+                raise NoSuchFile(file_id, "not in the trash")
+            if file_id in self._files:
+                raise FileExists(file_id)
+            self._files[file_id] = self._trash.pop((file_id, deleted_ns))
+
+    def trashed(self) -> Iterator[Trashed]:
+        """Return what is in the trash."""
+        with self._lock:
+            self.ensure_open()
+            return iter(
+                [
+                    Trashed(file_id=file_id, deleted_ns=deleted_ns, size=len(file.data))
+                    for (file_id, deleted_ns), file in self._trash.items()
+                ]
+            )
+
+    def empty_trash(self, before_ns: int, *, limit: int | None = None) -> int:
+        """Destroy what was trashed before a time; return how many files that were."""
+        with self._lock:
+            self.ensure_open()
+            times = sorted((key[1], key) for key in self._trash if key[1] < before_ns)
+            for _, key in times[:limit]:
+                del self._trash[key]
+            return len(times[:limit])
+
     def purge(self, file_id: int) -> None:
         """Leave the file on the pretended tape only; an empty one stays."""
         file_id = self._ready(file_id)
@@ -147,6 +197,7 @@ class MemoryArchive(Archive):
     def _close(self) -> None:
         with self._lock:
             self._files.clear()
+            self._trash.clear()
             self._asked_for.clear()
 
     def _recall(self, file_id: int) -> _File:
@@ -162,12 +213,16 @@ class MemoryArchive(Archive):
         except KeyError as exc:
             raise NoSuchFile(file_id) from exc
 
+    def _times(self, file_id: int) -> set[int]:
+        """Return when those of this id were trashed that are in the trash."""
+        return {deleted_ns for key, deleted_ns in self._trash if key == file_id}
+
     def _reserve(self, file_id: int, size: int) -> None:
         capacity = self.options.capacity
         if capacity is not None:
             held = sum(
                 len(file.data) for key, file in self._files.items() if key != file_id
-            )
+            ) + sum(len(file.data) for file in self._trash.values())
             if held + size > capacity:
                 raise ArchiveFull(f"file {file_id}: no space left in {capacity} bytes")
 

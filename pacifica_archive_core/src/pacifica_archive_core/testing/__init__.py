@@ -27,6 +27,7 @@ pytest.register_assert_rewrite(
             "storing",
             "tape",
             "threads",
+            "trash",
             "versions",
         )
     )

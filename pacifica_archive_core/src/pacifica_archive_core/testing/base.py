@@ -16,6 +16,7 @@ from pacifica_archive_core.archive import (
     SupportsAdopt,
     SupportsLocalPath,
     SupportsRecord,
+    SupportsTrash,
 )
 from pacifica_archive_core.digests import Hashes
 
@@ -269,6 +270,12 @@ class Declarations:
             pytest.skip("lacks the ability SupportsRecord")
         return archive
 
+    def need_trash(self, archive: Archive) -> SupportsTrash:
+        """Skip the test unless the archive has a trash."""
+        if not isinstance(archive, SupportsTrash):
+            pytest.skip("lacks the ability SupportsTrash")
+        return archive
+
     def kept(self, data: bytes, names: Iterable[str] = ()) -> dict[str, bytes]:
         """Return the digests of a file that was stored with those of ``names``."""
         if not self.keeps_digests:
@@ -291,6 +298,10 @@ class Declarations:
             calls["record_digests"] = lambda file_id: archive.record_digests(
                 file_id, {"md5": bytes(16)}, version="of-no-file"
             )
+        if isinstance(archive, SupportsTrash):
+            # Last and in this order: what is stored before both is so after them.
+            calls["trash"] = archive.trash
+            calls["undelete"] = archive.undelete
         return calls
 
     def private_words(self, archive: Archive) -> set[str]:

@@ -92,7 +92,8 @@ class ClosingContract(Declarations):
         """By another thread, between the check that it is open and the answer."""
         found = {}
         with opener() as archive:
-            names = self.calls(archive).keys() - {"create"}
+            # Nor undelete, as none is in the trash: TrashContract asks it.
+            names = self.calls(archive).keys() - {"create", "undelete"}
         for name in sorted(names):
             with opener() as archive:
                 store(archive, FILE_ID, DATA)

@@ -14,6 +14,7 @@ from pacifica_archive_core.testing.status import StatusContract
 from pacifica_archive_core.testing.storing import StoringContract
 from pacifica_archive_core.testing.tape import TapeContract
 from pacifica_archive_core.testing.threads import ThreadsContract
+from pacifica_archive_core.testing.trash import TrashContract
 from pacifica_archive_core.testing.versions import VersionsContract
 
 __all__ = ["ArchiveContract", "SourceKind"]
@@ -28,6 +29,7 @@ class ArchiveContract(
     StatusContract,
     TapeContract,
     AdoptionContract,
+    TrashContract,
     ThreadsContract,
     ProcessesContract,
     ClosingContract,
