@@ -54,6 +54,7 @@ STATUSES = {
     "FileOffline": 503,
     "ArchiveUnavailable": 503,
     "TransfersBusy": 503,
+    "NotReady": 503,
     "ArchiveFull": 507,
 }
 
@@ -98,6 +99,7 @@ def test_asking_again_is_for_what_may_work_later() -> None:
         "FileOffline",
         "ArchiveUnavailable",
         "TransfersBusy",
+        "NotReady",
     } == later
 
 

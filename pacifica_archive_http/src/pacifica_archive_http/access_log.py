@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from json.encoder import encode_basestring_ascii as quoted
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pacifica_archive_http.status_table import Problem, find_problem
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from pacifica_archive_http.access import Identity
+    from pacifica_archive_http.metrics import Metrics
 
 __all__ = ["EXCHANGE", "AccessLog", "Exchange", "JsonLines", "LineBuffer", "open_log"]
 
@@ -53,7 +54,7 @@ _MAX_NAME = 255
 
 class Exchange:
     """
-    One request and its answer, as the access log tells them.
+    One request and its answer, as the access log and the metrics tell them.
 
     Attributes:
         request_id: the client's if it sent a good one, else our own.
@@ -63,15 +64,18 @@ class Exchange:
         residency_source: how it is known where the file is, once its status is.
         who: whose token it has, once that is known; None: nobody's.
         error: name of the problem it ended in.
+        metrics: count it, and what the backend does for it.
     """
 
     __slots__ = (
         "_began",
         "_env",
+        "_moving",
         "_streams",
         "_write",
         "error",
         "file_id",
+        "metrics",
         "received",
         "request_id",
         "residency_source",
@@ -80,11 +84,16 @@ class Exchange:
     )
 
     def __init__(
-        self, env: WSGIEnvironment, write: Callable[[bytes], None] | None
+        self,
+        env: WSGIEnvironment,
+        write: Callable[[bytes], None] | None,
+        metrics: Metrics,
     ) -> None:
         self._began = time.perf_counter()
         self._env = env
         self._write = write
+        self.metrics = metrics
+        self._moving: Literal["upload", "download"] | None = None
         self._streams = False
         given = env.get("HTTP_X_REQUEST_ID")
         self.request_id: str = (
@@ -103,6 +112,12 @@ class Exchange:
     def stream(self) -> None:
         """Say that the answer's body will call ``finish`` when it is closed."""
         self._streams = True
+        self.move("download")
+
+    def move(self, direction: Literal["upload", "download"]) -> None:
+        """Count this as a transfer in flight until it is finished."""
+        self._moving = direction
+        self.metrics.moving(direction, 1)
 
     def fail(self, exc: Exception) -> Problem:
         """Note an error, tell the operator what he must know, return its row."""
@@ -124,19 +139,34 @@ class Exchange:
         if not self._streams:
             self.finish(sum(map(len, body)) if isinstance(body, list) else None)
 
-    def finish(self, sent: int | None, *, complete: bool = True) -> None:
+    def finish(
+        self, sent: int | None, *, complete: bool = True, size: int | None = None
+    ) -> None:
         """
-        Write the line.
+        Count the request, and write the line.
 
         Args:
             sent: bytes of the body handed to the server; None: not known.
             complete: all were; else the client went away, if nothing failed.
+            size: bytes to count where it is not known how many were sent.
         """
+        seconds = time.perf_counter() - self._began
+        env = self._env
+        error = self.error or (None if complete else "client-gone")
+        if self._moving:
+            self.metrics.moving(self._moving, -1)
+        self.metrics.finish(
+            verb=env["REQUEST_METHOD"],
+            path=env.get("PATH_INFO", ""),
+            status=self.status,
+            problem=error,
+            seconds=seconds,
+            received=self.received,
+            sent=size if sent is None else sent,
+        )
         if self._write is None:
             return
         now = time.time()
-        env = self._env
-        error = self.error or (None if complete else "client-gone")
         moved = sent if self.received is None else self.received
         source = self.residency_source
         self._write(
@@ -154,7 +184,7 @@ class Exchange:
                 f',"id":{"null" if self.file_id is None else self.file_id}'
                 f',"status":{self.status}'
                 f',"bytes":{"null" if moved is None else moved}'
-                f',"seconds":{time.perf_counter() - self._began:.6f}'
+                f',"seconds":{seconds:.6f}'
                 + (f',"residency_source":"{source}"' if source else "")
                 + (f',"error":"{error}"}}\n' if error else "}\n")
             ).encode("ascii")
@@ -163,24 +193,29 @@ class Exchange:
 
 class AccessLog:
     """
-    Wrap an application: give each request an id and write its line.
+    Wrap an application: give each request an id, count it and write its line.
 
     Args:
         app: the application; it finds the Exchange in the environment.
         write: takes one line, ended, of at most 4096 bytes; None for no log.
+        metrics: count it.
     """
 
     def __init__(
-        self, app: WSGIApplication, write: Callable[[bytes], None] | None
+        self,
+        app: WSGIApplication,
+        write: Callable[[bytes], None] | None,
+        metrics: Metrics,
     ) -> None:
         self._app = app
         self._write = write
+        self._metrics = metrics
 
     def __call__(
         self, env: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """Answer one request."""
-        exchange = env[EXCHANGE] = Exchange(env, self._write)
+        exchange = env[EXCHANGE] = Exchange(env, self._write, self._metrics)
 
         def start(
             status: str,

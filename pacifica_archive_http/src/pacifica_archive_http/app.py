@@ -48,7 +48,10 @@ from pacifica_archive_http.digests import (
     repr_digest,
 )
 from pacifica_archive_http.guard import Guard, find_authenticators
+from pacifica_archive_http.health import Alive, Readiness, Ready
 from pacifica_archive_http.ids import find_file_id
+from pacifica_archive_http.metrics import Metrics, MetricsPage
+from pacifica_archive_http.openapi import OpenApi
 from pacifica_archive_http.options import Deletion, ServerOptions
 from pacifica_archive_http.status_table import (
     BadRequest,
@@ -58,7 +61,6 @@ from pacifica_archive_http.status_table import (
     RequestError,
     TransfersBusy,
     UnsupportedCoding,
-    find_problem,
 )
 from pacifica_archive_http.transfer import (
     Blocks,
@@ -71,12 +73,15 @@ from pacifica_archive_http.transfer import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
     from pacifica_archive_core import ArchiveReader, ArchiveSpec, FileStatus
 
 __all__ = ["make_app"]
 
+#: The address whose HEAD has the fields of Pacifica, whatever comes of it.
+_PACIFICA = "/{file_id}"
 #: Files and parts up to this size are sent in one piece.
 _PIECE = 1 << 16
 #: More bytes than any ``{"path": ...}`` needs.
@@ -91,6 +96,7 @@ def make_app(
     options: ServerOptions | None = None,
     *,
     access_log: Callable[[bytes], None] | None = None,
+    metrics_directory: Path | None = None,
 ) -> WSGIApplication:
     """
     Make the WSGI application of one archive.
@@ -101,11 +107,14 @@ def make_app(
         options: what the server allows; give fewer ``max_transfers`` than it has
             threads.
         access_log: takes each line of the log; None for no log.
+        metrics_directory: where the processes of one server keep what ``/metrics``
+            tells of all of them; None: it tells of this process.
 
     Raises:
         ConfigError: a file that the options name cannot be used.
     """
     options = options or ServerOptions()
+    metrics = Metrics(metrics_directory)
     app = falcon.App()
     if options.is_guarded:
         app.add_middleware(Guard(find_authenticators(options), options.monitoring))
@@ -117,6 +126,7 @@ def make_app(
         else _Lazy(archive),
         "slots": Slots(options.max_transfers),
     }
+    readiness = Readiness(shared["archive"])
     files = {
         **shared,
         "options": options,
@@ -126,11 +136,29 @@ def make_app(
         ),
     }
     app.add_route("/", _Welcome())
-    app.add_route("/{file_id}", _PacificaFiles(**files))
+    app.add_route(_PACIFICA, _PacificaFiles(**files))
     app.add_route("/files/{file_id}", _StandardFiles(**files))
+    app.add_route("/openapi.json", OpenApi(options))
     app.add_route("/files/status", JsonLinesOf(**shared, method="status_many"))
     app.add_route("/files/stage", JsonLinesOf(**shared, method="stage_many"))
-    return AccessLog(app, access_log)
+    app.add_route("/healthz", Alive())
+    app.add_route("/readyz", Ready(readiness))
+    app.add_route(
+        "/metrics",
+        MetricsPage(
+            metrics=metrics,
+            backend=_name_backend(archive),
+            is_ready=readiness.is_ready,
+            is_usable=lambda: None,
+        ),
+    )
+    return AccessLog(app, access_log, metrics)
+
+
+def _name_backend(archive: Archive | ArchiveSpec) -> str:
+    if isinstance(archive, Archive):
+        return archive.config_sections[0].replace("_", "")
+    return archive.backend
 
 
 class _Lazy:
@@ -160,6 +188,8 @@ def _answer_problem(
         exc = PreconditionFailed(str(exc))
     problem = req.env[EXCHANGE].fail(exc)
     resp.status = problem.status
+    if req.method == "HEAD" and req.uri_template == _PACIFICA:
+        resp.set_headers(wire_v1.absent_headers(problem.title))
     # A HEAD has no body that could say it.
     resp.set_header("X-Pacifica-Problem", problem.name)
     if isinstance(exc, RequestError | falcon.HTTPError):
@@ -211,8 +241,16 @@ class _Files:
         resp.data = wire_v1.stored(body.received)
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
+        metrics: Metrics = req.env[EXCHANGE].metrics
         number = _parse_id(file_id, req.env[EXCHANGE])
-        online = self.archive().stage(number)
+        archive = self.archive()
+        try:
+            with metrics.operation("stage"):
+                online = archive.stage(number)
+        except ArchiveError as exc:
+            metrics.staged(exc)
+            raise
+        metrics.staged(online)
         resp.status = 200 if online else 202
         resp.data = wire_v1.staged(number, online=online)
 
@@ -227,7 +265,8 @@ class _Files:
         with self.slots:
             path = _parse_path(_read_json(Body(env)))
         _check_conditions(env, archive, number)
-        archive.adopt(number, path, overwrite=self._may_replace(env, number))
+        with env[EXCHANGE].metrics.operation("adopt"):
+            archive.adopt(number, path, overwrite=self._may_replace(env, number))
         resp.data = wire_v1.ADOPTED
 
     def on_delete(
@@ -238,11 +277,14 @@ class _Files:
         number = _parse_id(file_id, req.env[EXCHANGE])
         archive = self.archive()
         _check_conditions(req.env, archive, number)
+        metrics: Metrics = req.env[EXCHANGE].metrics
         if self.options.delete is Deletion.TRASH:
-            _trash(archive, number)
+            with metrics.operation("trash"):
+                _trash(archive, number)
         else:
-            archive.delete(number)
-        resp.data = b'{"message": "File was deleted"}'
+            with metrics.operation("delete"):
+                archive.delete(number)
+        resp.data = wire_v1.DELETED
 
     def _may_replace(self, env: WSGIEnvironment, file_id: int) -> bool:
         who = env[EXCHANGE].who
@@ -257,7 +299,9 @@ class _Files:
     ) -> FileStatus | None:
         """Return the status for HEAD; None if the client has this version: 304."""
         file_id = _parse_id(id_text, req.env[EXCHANGE])
-        status = self.archive().status(file_id)
+        archive = self.archive()
+        with req.env[EXCHANGE].metrics.operation("status"):
+            status = archive.status(file_id)
         req.env[EXCHANGE].residency_source = status.residency_source
         if not conditional.is_conditional(req.env):
             return status
@@ -281,7 +325,8 @@ class _Files:
         # Before the file is opened: who has the bytes needs none from tape.
         if conditional.is_conditional(env) and self._find(req, resp, id_text) is None:
             return
-        reader = archive.open(file_id)
+        with exchange.metrics.operation("open"):
+            reader = archive.open(file_id)
         try:
             status = reader.status
             exchange.residency_source = status.residency_source
@@ -371,10 +416,14 @@ class _Files:
         want = find_want(env)
         if want.is_nothing if want else not self.tells_digests:
             return []
-        kept = archive.digests_of(status) if reader is None else reader.digests()
+        with env[EXCHANGE].metrics.operation("digests"):
+            kept = archive.digests_of(status) if reader is None else reader.digests()
         if want is None:
             return repr_digest(kept)
-        if missing := want.missing(kept):
+        who = env[EXCHANGE].who
+        # What it takes to compute one is reading the file.
+        may_compute = who is None or who.may_read(status.file_id)
+        if may_compute and (missing := want.missing(kept)):
             kept = {**kept, **self._compute(archive, status, reader, missing)}
         return want.fields(kept)
 
@@ -419,30 +468,33 @@ class _Files:
         _check_provable(body, claims)
         archive = self.archive()
         _check_conditions(env, archive, file_id)
-        with (
-            self.slots,
-            archive.create(
-                file_id,
-                size=body.size,
-                mtime_ns=mtime_ns,
-                overwrite=self._may_replace(env, file_id),
-            ) as writer,
-            Hashes(algorithms) as hashes,
-        ):
-            copy(
-                body,
-                writer,
-                block_size=archive.block_size,
-                size=body.size,
-                hashers=(hashes,),
-            )
-            # Of a body that is too short the commit says so.
-            if body.size in (None, writer.written):
-                claims += _read_tail(body, file_id)
-                writer.digests |= _verified(claims, hashes.digests(), file_id)
-            # Again, so late as can be: what is stored between this and the commit
-            # is replaced unseen.
-            _check_conditions(env, archive, file_id)
+        exchange: Exchange = env[EXCHANGE]
+        with self.slots:
+            exchange.move("upload")
+            with exchange.metrics.operation("create"):
+                opened = archive.create(
+                    file_id,
+                    size=body.size,
+                    mtime_ns=mtime_ns,
+                    overwrite=self._may_replace(env, file_id),
+                )
+            with opened as writer, Hashes(algorithms) as hashes:
+                copy(
+                    body,
+                    writer,
+                    block_size=archive.block_size,
+                    size=body.size,
+                    hashers=(hashes,),
+                )
+                # Of a body that is too short the commit says so.
+                if body.size in (None, writer.written):
+                    claims += _read_tail(body, file_id)
+                    writer.digests |= _verified(claims, hashes.digests(), file_id)
+                # Again, so late as can be: what is stored between this and the commit
+                # is replaced unseen.
+                _check_conditions(env, archive, file_id)
+                with exchange.metrics.operation("commit"):
+                    writer.commit()
 
 
 class _PacificaFiles(_Files):
@@ -455,14 +507,10 @@ class _PacificaFiles(_Files):
         self._send(req, resp, file_id, byte_range=byte_range)
 
     def on_head(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
-        try:
-            status = self._find(req, resp, file_id)
-            if status is None:
-                return
-            digests = self._tell_digests(req.env, self.archive(), status)
-        except (ArchiveError, RequestError) as exc:
-            resp.set_headers(wire_v1.absent_headers(find_problem(type(exc)).title))
-            raise
+        status = self._find(req, resp, file_id)
+        if status is None:
+            return
+        digests = self._tell_digests(req.env, self.archive(), status)
         resp.status = 204
         resp.set_headers((*wire_v1.status_headers(status), _known_by(status), *digests))
 
@@ -534,7 +582,8 @@ def _check_conditions(env: WSGIEnvironment, archive: Archive, file_id: int) -> N
     if not conditional.is_conditional(env):
         return
     try:
-        status = archive.status(file_id)
+        with env[EXCHANGE].metrics.operation("status"):
+            status = archive.status(file_id)
     except NoSuchFile:
         status = None
     conditional.is_current(env, status, reading=False)

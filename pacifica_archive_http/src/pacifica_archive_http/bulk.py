@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
+from pacifica_archive_core import MAX_FILE_ID
 from pacifica_archive_core.records import record_of
+from pacifica_archive_http.access import RULES
+from pacifica_archive_http.access_log import EXCHANGE
 from pacifica_archive_http.status_table import BadRequest, ContentTooLarge
 from pacifica_archive_http.transfer import Body, read_document
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import falcon
 
     from pacifica_archive_core import Archive
+    from pacifica_archive_http.metrics import Metrics
     from pacifica_archive_http.transfer import Slots
 
 __all__ = ["MAX_IDS", "JsonLinesOf"]
@@ -52,9 +56,16 @@ class JsonLinesOf:
         # A place for a transfer: a slow store holds the thread for as long.
         with self.slots:
             ids = _parse_ids(read_document(Body(req.env), _MAX_BYTES))
+            _check_allowed(req, ids)
             ask = getattr(self.archive(), self.method)
             # Whole before a byte of it is sent: the store may fail in the midst.
-            lines = [_line(record_of(file_id, answer)) for file_id, answer in ask(ids)]
+            metrics: Metrics = req.env[EXCHANGE].metrics
+            with metrics.operation(self.method):
+                answers = list(ask(ids))
+            lines = [_line(record_of(file_id, answer)) for file_id, answer in answers]
+        if self.method == "stage_many":
+            for _, answer in answers:
+                metrics.staged(answer)
         resp.content_type = "application/jsonl"
         resp.data = b"".join(lines)
 
@@ -69,6 +80,22 @@ def _parse_ids(document: bytes) -> list[int]:
                 f"line {number} is no id: the body is one JSON integer a line"
             )
     return [int(line) for line in lines]
+
+
+def _check_allowed(req: falcon.Request, ids: list[int]) -> None:
+    """
+    Refuse the whole list for one id that the token is not for.
+
+    Raises:
+        Forbidden: with the first of them.
+    """
+    who = req.env[EXCHANGE].who
+    scope = RULES[req.uri_template or ""][req.method]
+    if who is None or scope is None:
+        return
+    for file_id in ids:
+        # What is no id at all is answered as such, in its line.
+        who.require(scope, file_id if 0 <= file_id <= MAX_FILE_ID else None)
 
 
 def _line(record: dict[str, Any]) -> bytes:

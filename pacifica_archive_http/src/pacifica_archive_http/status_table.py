@@ -14,7 +14,8 @@ What each error is in HTTP: one table, walked from the error's class upwards.
     ├── ClientBusy             as many of one client's
     ├── Unauthorized           no token, or none that is valid
     ├── Forbidden              a valid one, without the scope
-    └── DeleteDenied           the server deletes nothing
+    ├── DeleteDenied           the server deletes nothing
+    └── NotReady               the backend would not serve
 """
 
 from __future__ import annotations
@@ -56,6 +57,7 @@ __all__ = [
     "DeleteDenied",
     "Forbidden",
     "LengthRequired",
+    "NotReady",
     "PreconditionFailed",
     "Problem",
     "RangeUnsatisfiable",
@@ -156,6 +158,10 @@ class Forbidden(RequestError):
 
 class DeleteDenied(RequestError):
     """The server was told to delete nothing."""
+
+
+class NotReady(RequestError):
+    """The backend does not answer, or would not serve."""
 
 
 #: RFC 6750 section 3.
@@ -290,6 +296,7 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
     TransfersBusy: Problem(
         status=503, name="transfers-busy", title="Too Many Transfers", retry_after_s=5
     ),
+    NotReady: Problem(status=503, name="not-ready", title="Not Ready", retry_after_s=5),
     ArchiveFull: Problem(
         status=507, name="archive-full", title="Archive Full", logged=True
     ),

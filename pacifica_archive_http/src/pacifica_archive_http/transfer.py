@@ -287,4 +287,4 @@ class WholeFile:
             self._reader.close()
         finally:
             self._slots.give_back()
-            self._exchange.finish(sent)
+            self._exchange.finish(sent, size=self._reader.status.size)

@@ -7,16 +7,20 @@ So this module, alone, reads the environment when it is imported.
 
 The server's own options are those of ``ServerOptions``, from section ``[server]`` of
 the INI file and from the environment, as ``PACIFICA_ARCHIVE_SERVER_WRITE_ONCE=true``.
+With several processes, ``PROMETHEUS_MULTIPROC_DIR`` names a directory of the
+server's own, in which ``/metrics`` finds the numbers of all.
 """
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pacifica_archive_core import ArchiveSpec, ConfigError
 from pacifica_archive_http.access_log import open_log
 from pacifica_archive_http.app import make_app
+from pacifica_archive_http.metrics import DIRECTORY_VARIABLE
 from pacifica_archive_http.options import load_server_options
 
 if TYPE_CHECKING:
@@ -40,7 +44,13 @@ def make_application(env: Mapping[str, str]) -> WSGIApplication:
         access_log = open_log(options.log_file)
     except OSError as exc:
         raise ConfigError(f"the log_file cannot be written: {exc.strerror}") from exc
-    return make_app(spec, options, access_log=access_log)
+    directory = env.get(DIRECTORY_VARIABLE)
+    return make_app(
+        spec,
+        options,
+        access_log=access_log,
+        metrics_directory=Path(directory) if directory else None,
+    )
 
 
 application = make_application(os.environ)
