@@ -118,6 +118,7 @@ DISTRIBUTIONS = {
             "tests/test_remote_contract.py::TestOverAnother",
             "tests/test_remote_cut.py",
             "tests/test_remote_retries.py",
+            "tests/test_tls.py",
         ),
     ),
     # What the documentation teaches, as a stranger would write it.

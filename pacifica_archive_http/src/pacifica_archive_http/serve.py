@@ -13,21 +13,28 @@ import signal
 import socket
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import click
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import MPServer
 
-from pacifica_archive_core import ArchiveError
+from pacifica_archive_core import ArchiveError, ConfigError
 from pacifica_archive_core.cli import archive_options
 from pacifica_archive_core.options import option_help
 from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
 from pacifica_archive_http.app import make_app
 from pacifica_archive_http.options import ServerOptions, load_server_options
+from pacifica_archive_http.tls import (
+    Credentials,
+    MemoryFile,
+    TlsFiles,
+    load_credentials,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -38,8 +45,12 @@ if TYPE_CHECKING:
 
 __all__ = ["serve"]
 
+_log = logging.getLogger(__name__)
+
 #: Seconds for a request's head to come, and for an idle connection to live.
 HEAD_TIMEOUT_S = 30
+#: Bytes of a request's head; more is a 431. A JSON Web Token of a grid is up to 8 KiB.
+MAX_HEAD = 1 << 16
 #: Connections of a worker, idle ones included; more wait for one of them to end.
 MAX_CONNECTIONS = 1024
 #: Of a worker's threads, those that transfers may hold.
@@ -67,6 +78,23 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
             click.option(flag, field.name, flag_value=True, default=None, help=text)
             if isinstance(field.default, bool)
             else click.option(flag, field.name, metavar="VALUE", help=text)
+        )
+        command = add(command)
+    return command
+
+
+def tls_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add ``--tls-cert`` and what belongs to it to a command."""
+    helps = {
+        "--tls-cert": "Serve HTTPS with this certificate, its chain behind it (PEM).",
+        "--tls-key": "Its private key (PEM).  [default: the file of --tls-cert]",
+        "--tls-key-password-file": "File with the password of the key.",
+        "--tls-client-ca": "Serve only clients with a certificate that one of these"
+        " signed (PEM).",
+    }
+    for flag, text in reversed(helps.items()):
+        add = click.option(
+            flag, metavar="FILE", type=click.Path(path_type=Path), help=text
         )
         command = add(command)
     return command
@@ -107,6 +135,7 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
     metavar="SECONDS",
     help="Time that running transfers have to finish when the server is stopped.",
 )
+@tls_options
 @server_options
 @click.option(
     "--anonymous",
@@ -122,10 +151,20 @@ def serve(
     workers: int | None,
     threads: int,
     stop_timeout: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    tls_key_password_file: Path | None,
+    tls_client_ca: Path | None,
     anonymous: bool,
     **given: object,
 ) -> None:
-    """Serve the archive over HTTP until SIGTERM or Ctrl-C."""
+    """
+    Serve the archive over HTTP until SIGTERM or Ctrl-C.
+
+    SIGHUP starts the workers anew, one by one, with the certificate read again.
+    """
+    tls = _find_tls(tls_cert, tls_key, tls_key_password_file, tls_client_ca)
+    credentials = load_credentials(tls) if tls else None
     options = _find_options(spec, given, threads)
     if anonymous and options.is_guarded:
         raise click.UsageError(
@@ -151,7 +190,9 @@ def serve(
         port=port,
         interface=Interfaces.WSGI,
         http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEAD_TIMEOUT_S * 1000),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=HEAD_TIMEOUT_S * 1000, max_buffer_size=MAX_HEAD
+        ),
         workers=workers,
         blocking_threads=threads,
         backlog=MAX_CONNECTIONS,
@@ -162,16 +203,48 @@ def serve(
         log_level=LogLevels.warning,
         log_dictconfig=_log_config(options.log_file),
     )
+    if tls and credentials:
+        server.use(credentials)
+        server.on_reload(functools.partial(_renew, server, tls))
+    elif options.is_guarded and not ip.is_loopback:
+        _log.warning(
+            "tokens go over the network in the clear: give --tls-cert, or have a"
+            " proxy with TLS in front and listen on a loopback address"
+        )
     settings = _Settings(spec=spec, options=options)
     # A worker begins with this process's handlers, which do nothing in it: told to
     # stop before granian sets its own, it would run until it is killed.
     os.register_at_fork(after_in_child=_end_by_signals)
-    server.on_startup(functools.partial(_announce_soon, ip, port))
+    server.on_startup(functools.partial(_announce_soon, ip, port, tls=tls is not None))
     server.serve(target_loader=functools.partial(_load, settings), wrap_loader=False)
 
 
 class _Server(MPServer):
     """Granian, which tells its workers to stop until they do."""
+
+    _kept: tuple[MemoryFile, ...] = ()
+
+    def use(self, credentials: Credentials) -> None:
+        """Let the workers that begin from now on have this certificate."""
+        if credentials.complaint:
+            _log.warning(
+                "clients will refuse the certificate of --tls-cert: %s",
+                credentials.complaint,
+            )
+        for file in self._kept:
+            file.close()
+        certificate = MemoryFile(credentials.certificate)
+        key = MemoryFile(credentials.key)
+        # Empty where there is none, and not given to granian.
+        client_ca = MemoryFile(credentials.client_ca or b"")
+        self._kept = (certificate, key, client_ca)
+        # As granian makes it of its arguments, but for its resolving of paths, which
+        # would make one that is not there of a descriptor's.
+        asks = credentials.client_ca is not None
+        self.ssl_ctx = (
+            *(True, certificate.path, key.path, None, SSLProtocols.tls12.value),
+            *(client_ca.path if asks else None, [], asks),
+        )  # type: ignore[assignment]  # granian has no type for it
 
     def signal_handler_interrupt(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (as granian has it)
         super().signal_handler_interrupt(*args, **kwargs)  # type: ignore[no-untyped-call]  # granian
@@ -185,6 +258,32 @@ class _Server(MPServer):
             ended(0.5)
             for worker in tuple(self.wrks):
                 worker.terminate()  # type: ignore[no-untyped-call]  # granian
+
+
+def _renew(server: _Server, tls: TlsFiles) -> None:
+    """Read the certificate again; one that cannot be used changes nothing."""
+    try:
+        server.use(load_credentials(tls))
+    except ConfigError as exc:
+        _log.error("the certificate stays the one in use: %s", exc)
+
+
+def _find_tls(
+    certificate: Path | None,
+    key: Path | None,
+    password_file: Path | None,
+    client_ca: Path | None,
+) -> TlsFiles | None:
+    if certificate is not None:
+        return TlsFiles(
+            certificate=certificate,
+            key=key or certificate,
+            password_file=password_file,
+            client_ca=client_ca,
+        )
+    if key or password_file or client_ca:
+        raise click.UsageError("TLS wants --tls-cert")
+    return None
 
 
 def _load(settings: _Settings) -> WSGIApplication:
@@ -299,10 +398,11 @@ def _new_socket(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> socket.soc
 
 
 def _announce_soon(
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, *, tls: bool
 ) -> None:
     """Say where the server is, as soon as it is there."""
     host = f"[{ip}]" if ip.version == 6 else str(ip)  # noqa: PLR2004 (IPv6)
+    scheme = "https" if tls else "http"
 
     def announce() -> None:
         ended = threading.main_thread().join
@@ -317,7 +417,7 @@ def _announce_soon(
             except OSError:
                 ended(0.02)
         # One call, no lock: a worker may be forked in the midst of it.
-        os.write(1, f"serving at http://{host}:{port}\n".encode())
+        os.write(1, f"serving at {scheme}://{host}:{port}\n".encode())
 
     threading.Thread(target=announce, daemon=True).start()
 
