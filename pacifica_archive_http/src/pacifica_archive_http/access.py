@@ -116,6 +116,10 @@ class Identity:
             )
         raise Forbidden(f"this needs the scope {scope}", scope=scope)
 
+    def may_read(self, file_id: int) -> bool:
+        """Whether the file's bytes may be read, be it for a digest of them only."""
+        return bool(self._find(Scope.READ, file_id))
+
     def may_replace(self, file_id: int) -> bool:
         """Whether a file that is there may be replaced by another."""
         return any(grant.replaces for grant in self._find(Scope.WRITE, file_id))

@@ -10,6 +10,7 @@ from pacifica_archive_http.access_log import EXCHANGE
 from pacifica_archive_http.ids import find_file_id
 from pacifica_archive_http.options import Monitoring
 from pacifica_archive_http.status_table import Unauthorized
+from pacifica_archive_http.tokens import TokenFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     import falcon
 
     from pacifica_archive_http.access import Authenticator, Identity
+    from pacifica_archive_http.access_log import Exchange
     from pacifica_archive_http.options import ServerOptions
 
 __all__ = ["Guard", "find_authenticators", "rules_for"]
@@ -46,8 +48,10 @@ def find_authenticators(options: ServerOptions) -> tuple[Authenticator, ...]:
         ConfigError: a file of theirs cannot be used, or an extra is missing.
     """
     found: list[Authenticator] = []
-    if options.tokens is not None or options.jwt is not None:
-        raise ConfigError("tokens are not built yet")
+    if options.tokens is not None:
+        found.append(TokenFile(options.tokens))
+    if options.jwt is not None:
+        raise ConfigError("JSON Web Tokens are not built yet")
     return tuple(found)
 
 
@@ -86,8 +90,11 @@ class Guard:
         scope = self._rules.get(req.uri_template or "", {}).get(req.method)
         if scope is None:
             return
-        who = req.env[EXCHANGE].who = self._identify(req)
-        who.require(scope, find_file_id(params.get("file_id", "")))
+        exchange: Exchange = req.env[EXCHANGE]
+        # Before it may be refused: an attempt is logged with what it was for.
+        exchange.file_id = find_file_id(params.get("file_id", ""))
+        who = exchange.who = self._identify(req)
+        who.require(scope, exchange.file_id)
 
     def _identify(self, req: falcon.Request) -> Identity:
         token = find_bearer(req.env.get("HTTP_AUTHORIZATION"))
