@@ -352,10 +352,12 @@ class _Files:
         finally:
             if resp.stream is None:
                 reader.close()
+        resp.set_headers((*_describe(env, status, count), *digests, *handed))
         if handed:
             # No list: of the bytes that nginx sends, the log says nothing.
             resp.stream = iter(())
-        resp.set_headers((*_describe(env, status, count), *digests, *handed))
+            # As nginx says it itself.
+            resp.delete_header("Accept-Ranges")
         if part is not None:
             resp.status = 206
             resp.set_header(

@@ -1,4 +1,4 @@
-"""The configuration of nginx that the documentation gives, with a server behind it."""
+"""The configuration of nginx, with a server behind it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import hashlib
 import http.client
 import os
 import re
-import shutil
 import socket
-import subprocess
-import time
 import urllib.request
 from typing import TYPE_CHECKING
 
-import generate
 import pytest
+from deployed import LIMIT_S, NGINX, running_nginx
 
 from pacifica_archive_core import (
     Archive,
@@ -28,80 +25,32 @@ from pacifica_archive_http.testing import running_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-# Debian keeps it where only root's PATH looks.
-NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
-_LIMIT_S = 30
+    from deployed import Machine
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx here")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def adapt(text: str, *, port: int, server: str, folder: Path) -> str:
-    """Put in what is this test's own; without TLS, and with less patience."""
+def adapt(text: str) -> str:
+    """Leave TLS out, which test_servers.py tries, and have less patience."""
     for pattern, own in (
         (r"^ +ssl_.*\n", ""),
-        (r"listen 443 ssl", f"listen 127.0.0.1:{port}"),
-        (r"server 127\.0\.0\.1:8080", f"server {server}"),
-        (r"/srv/nginx-incoming", f"{folder}/incoming"),
+        (r"(listen .*) ssl;", r"\1;"),
         (r"client_body_timeout 30s", "client_body_timeout 1s"),
     ):
         text, count = re.subn(pattern, own, text, flags=re.MULTILINE)
         assert count
-    temporary = "\n".join(
-        f"{kind}_temp_path {folder}/{kind};"
-        for kind in ("fastcgi", "proxy", "scgi", "uwsgi")
-    )
-    return (
-        f"pid {folder}/pid; error_log {folder}/error.log; worker_processes 1;\n"
-        "daemon off; events {}\n"
-        f"http {{ access_log off; {temporary}\n{text} }}\n"
-    )
+    return text
 
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
+def port(machine: Machine) -> Iterator[int]:
     """Run the server and nginx before it; give nginx's port."""
-    port = free_port()
-    assert NGINX is not None
-    # Its worker is of another user, who has to reach the bodies it has written.
-    tmp_path.chmod(0o755)
-    with running_server("-t", "memory") as server:
-        configuration = tmp_path / "nginx.conf"
-        configuration.write_text(
-            adapt(
-                (generate.DOCS / "nginx.conf").read_text(),
-                port=port,
-                server=server.url.removeprefix("http://"),
-                folder=tmp_path,
-            )
-        )
-        user = ["-g", "user root;"] if os.geteuid() == 0 else []
-        nginx = subprocess.Popen(
-            [NGINX, "-e", str(tmp_path / "error.log"), "-c", str(configuration), *user]
-        )
-        try:
-            await_listener(nginx, port)
-            yield port
-        finally:
-            nginx.terminate()
-            nginx.wait(_LIMIT_S)
-
-
-def await_listener(nginx: subprocess.Popen[bytes], port: int) -> None:
-    deadline = time.monotonic() + _LIMIT_S
-    while time.monotonic() < deadline and nginx.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            continue
-        return
-    raise AssertionError("nginx does not listen")
+    with (
+        running_server("-t", "memory") as server,
+        running_nginx(machine, server.address[1], adapt) as port,
+    ):
+        yield port
 
 
 def test_files_pass_through_nginx(port: int) -> None:
@@ -118,7 +67,7 @@ def test_files_pass_through_nginx(port: int) -> None:
 
 def test_head_of_the_wire_passes_through_nginx(port: int) -> None:
     """A 204 with the length of the file, on a connection that goes on."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_LIMIT_S)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
     found = []
     for method in ("PUT", "HEAD", "HEAD", "GET"):
         connection.request(method, "/5", b"bytes" if method == "PUT" else None)
@@ -185,7 +134,7 @@ def test_statuses_of_many_come_through_nginx(archive: Archive) -> None:
 
 def test_body_that_does_not_come_is_given_up(port: int) -> None:
     """What the server behind it cannot bound."""
-    with socket.create_connection(("127.0.0.1", port), timeout=_LIMIT_S) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as client:
         head = (
             "PUT /1 HTTP/1.1\r\nHost: archive.example.org\r\nContent-Length: 9\r\n\r\n"
         )
