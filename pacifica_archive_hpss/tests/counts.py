@@ -17,6 +17,8 @@ __all__ = ["COUNTS", "LOCAL", "Count", "table"]
 
 #: In place of a number: one for each buffer of the file, or for each file asked after.
 N = -1
+#: And so many more: "." and "..", and the one that says that it is the end.
+N_AND_3, N_AND_7 = -4, -8
 #: What asks neither the core server nor a mover.
 LOCAL = {"SetFileOffset"}
 
@@ -37,22 +39,33 @@ class Count:
 
     def with_n(self, n: int) -> dict[str, int]:
         """Return the calls for ``n`` buffers or files."""
-        return {name: n if count == N else count for name, count in self.calls.items()}
+        return {
+            name: count if count >= 0 else n + _more(count)
+            for name, count in self.calls.items()
+        }
 
     @property
     def formula(self) -> str:
         """The round trips, as ``4 + n``; what is local is none."""
         trips = [count for name, count in self.calls.items() if name not in LOCAL]
-        fixed = sum(count for count in trips if count != N)
-        times = trips.count(N)
+        fixed = sum(count if count >= 0 else _more(count) for count in trips)
+        times = sum(count < 0 for count in trips)
         many = [f"{times} n" if times > 1 else "n"] * bool(times)
         return " + ".join([str(fixed)] * bool(fixed) + many)
+
+
+def _more(count: int) -> int:
+    """Return how many more than n are meant."""
+    return N - count
 
 
 _PUT = {"Open": 1, "Write": N, "Close": 1, "Utime": 1}
 _REPLACE = {**_PUT, "Rename": 1}
 _CREATE = {**_PUT, "Link": 1, "Unlink": 1}
 _SOURCE = {"Lstat": 1}
+_LIST = {"Opendir": 1, "Readdir": N_AND_3, "Closedir": 1}
+# The directory of directories too, in which one is here.
+_TRASH = {"Opendir": 2, "Readdir": N_AND_7, "Closedir": 2, "Lstat": N}
 # HPSS opens by name: one look before, and one after that proves what was opened.
 _GET = {"FileGetXAttributes": 2, "Open": 1, "Read": N, "Close": 1}
 
@@ -88,6 +101,16 @@ COUNTS = {
     ),
     "stage, on disk": Count(calls={"FileGetXAttributes": 1}, old="6"),
     "delete": Count(calls={"Unlink": 1}, old="2"),
+    "trash": Count(calls={"Lstat": 1, "Rename": 1}),
+    # A second look says that it is the directory and not the file that is missing.
+    "trash, the first of 256 directories": Count(
+        calls={"Lstat": 2, "Rename": 2, "Mkdir": 2}
+    ),
+    "undelete, n names being in the directory": Count(
+        calls={**_LIST, "Lstat": 1, "Link": 1, "Unlink": 1}
+    ),
+    "list of the trash, of one directory": Count(calls=_TRASH),
+    "emptying of the trash, of one directory": Count(calls={**_TRASH, "Unlink": N}),
     # A look at each component below the root.
     "adopt, replacing": Count(calls={**_SOURCE, "Rename": 1}, old=">= 10"),
     "adopt, creating only": Count(
@@ -135,9 +158,15 @@ def table() -> str:
 
 def _words(calls: Mapping[str, int]) -> str:
     return ", ".join(
-        name if count == 1 else f"{'n' if count == N else count} {name}"
+        name if count == 1 else f"{_times(count)} {name}"
         for name, count in calls.items()
     )
+
+
+def _times(count: int) -> str:
+    if count >= 0:
+        return str(count)
+    return "n" if count == N else f"n + {_more(count)}"
 
 
 if __name__ == "__main__":

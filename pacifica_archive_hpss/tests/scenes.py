@@ -96,6 +96,15 @@ class Place:
         there = self.name(file_id) in self.files()
         return self.content(self.path(file_id)) if there else None
 
+    def trashed(self) -> list[bytes]:
+        """Return the bytes of each file that has a name in the trash, once."""
+        files = {
+            entry["bitfile"]: f"{self.prefix}{name}"
+            for name, entry in self.files().items()
+            if name.startswith("/.trash/")
+        }
+        return [self.content(path) for path in files.values()]
+
     def incoming(self) -> list[str]:
         """Return the unfinished files."""
         return [name for name in self.files() if name.startswith("/.incoming/")]
@@ -148,6 +157,8 @@ class Scene:
         purged: the old file is on tape only.
         queued: its recall has been asked for.
         known: this process has stored in the same directory before.
+        kept: the bytes that are at the id or in the trash, whatever happens.
+        trashed: a file of those bytes is in the trash before.
         litter: a leftover is in ``.incoming``.
         aside: a rename refuses to replace, so that the old file is put aside first; who
             is stopped then leaves it to the next opening to put it back.
@@ -163,6 +174,8 @@ class Scene:
     purged: bool = False
     queued: bool = False
     known: bool = False
+    kept: bytes | None = None
+    trashed: bool = False
     litter: bool = False
     aside: bool = False
     digests: Mapping[str, bytes] = attrs.field(factory=dict)
@@ -216,7 +229,12 @@ class Scene:
         if self.known:
             with archive.create(NEIGHBOUR) as writer:
                 writer.write(OLD)
-            archive.delete(NEIGHBOUR)
+            # The other one has the same directory there too.
+            (archive.trash if self.kept else archive.delete)(NEIGHBOUR)
+        if self.trashed and self.kept is not None:
+            with archive.create(FILE_ID) as writer:
+                writer.write(self.kept)
+            archive.trash(FILE_ID)
         if self.queued:
             archive.stage(FILE_ID)
         # As the first one of its process.
@@ -301,6 +319,22 @@ def digests(archive: HpssArchive, _place: Place) -> Mapping[str, bytes]:
     return archive.digests(FILE_ID)
 
 
+def trash(archive: HpssArchive, _place: Place) -> None:
+    archive.trash(FILE_ID)
+
+
+def undelete(archive: HpssArchive, _place: Place) -> None:
+    archive.undelete(FILE_ID)
+
+
+def list_trash(archive: HpssArchive, _place: Place) -> list[tuple[int, int]]:
+    return [(found.file_id, found.size) for found in archive.trashed()]
+
+
+def empty_trash(archive: HpssArchive, _place: Place) -> int:
+    return archive.empty_trash(2**63)
+
+
 def check(archive: HpssArchive, _place: Place) -> None:
     archive.check()
 
@@ -343,6 +377,12 @@ SCENES = {
         options={"durable": True},
     ),
     "delete": Scene(act=delete, old=OLD),
+    "trash": Scene(act=trash, old=OLD, kept=OLD),
+    "trash into a known directory": Scene(act=trash, old=OLD, kept=OLD, known=True),
+    "undelete": Scene(act=undelete, new=OLD, kept=OLD, trashed=True),
+    "list the trash": Scene(
+        act=list_trash, answer=[(FILE_ID, len(OLD))], kept=OLD, trashed=True
+    ),
     "adopt": Scene(act=adopt, source=NEW, new=NEW),
     "adopt and replace": Scene(
         act=functools.partial(adopt, overwrite=True), source=NEW, old=OLD, new=NEW

@@ -326,6 +326,66 @@ def test_a_delete_is_one_call(counted: Counted) -> None:
     assert COUNTS["delete"].calls == calls
 
 
+def test_a_trash_is_a_look_and_a_rename(counted: Counted) -> None:
+    counted.put(BUFFER)
+    counted.archive.trash(FILE_ID)
+    counted.put(BUFFER)
+    calls = counted.calls(lambda: counted.archive.trash(FILE_ID))
+
+    assert COUNTS["trash"].calls == calls
+
+
+def test_the_first_trash_makes_its_directories(counted: Counted) -> None:
+    counted.put(BUFFER)
+    calls = counted.calls(lambda: counted.archive.trash(FILE_ID))
+
+    assert COUNTS["trash, the first of 256 directories"].calls == calls
+
+
+@pytest.fixture
+def trashed(counted: Counted) -> Counted:
+    """Have three files in one directory of the trash, and one in another."""
+    for file_id in (FILE_ID, NEIGHBOUR, FILE_ID & 0xFF, 1):
+        counted.put(1, file_id=file_id)
+        counted.archive.trash(file_id)
+    return counted
+
+
+def test_an_undelete_lists_one_directory_of_the_trash(trashed: Counted) -> None:
+    calls = trashed.calls(lambda: trashed.archive.undelete(FILE_ID))
+
+    assert COUNTS["undelete, n names being in the directory"].with_n(3) == calls
+
+
+@pytest.fixture
+def three_trashed(trashed: Counted) -> Counted:
+    """Have three files in the one directory that the trash has."""
+    trashed.archive.undelete(1)
+    trashed.place.simulator.remove(f"{trashed.place.prefix}/.trash/01")
+    return trashed
+
+
+def test_a_list_of_the_trash_looks_at_each_file(three_trashed: Counted) -> None:
+    calls = three_trashed.calls(lambda: list(three_trashed.archive.trashed()))
+
+    assert COUNTS["list of the trash, of one directory"].with_n(3) == calls
+
+
+def test_an_emptying_of_the_trash_looks_at_each_file(three_trashed: Counted) -> None:
+    calls = three_trashed.calls(lambda: three_trashed.archive.empty_trash(2**63))
+
+    assert COUNTS["emptying of the trash, of one directory"].with_n(3) == calls
+
+
+def test_an_emptying_of_the_trash_asks_nothing_of_what_is_young(
+    three_trashed: Counted,
+) -> None:
+    """Its time is in its name."""
+    calls = three_trashed.calls(lambda: three_trashed.archive.empty_trash(0))
+
+    assert {"Lstat", "Unlink"}.isdisjoint(calls)
+
+
 def test_a_stage_of_a_purged_file_is_three_calls(counted: Counted) -> None:
     counted.put(BUFFER)
     counted.purged(FILE_ID)

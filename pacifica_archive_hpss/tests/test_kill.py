@@ -81,7 +81,9 @@ def test_a_process_killed_at_any_call_leaves_the_old_file_or_the_new_one(
         scene.put_back(place)
         found, source = place.found(), "/inbox/source" in place.files()
         litter = place.incoming()
-        others = set(place.files()) - before - set(litter) - {place.name()}
+        trash = {name for name in place.files() if name.startswith("/.trash/")}
+        others = set(place.files()) - before - set(litter) - {place.name()} - trash
+        gone = bool(scene.kept) and scene.kept not in {found, *place.trashed()}
         # Its own leftovers are young, and those of the living look the same.
         with HpssArchive(place.options(incoming_ttl_s=TTL_S)) as archive:
             kept = place.incoming()
@@ -97,11 +99,15 @@ def test_a_process_killed_at_any_call_leaves_the_old_file_or_the_new_one(
             found not in {scene.old, scene.new}
             or others
             or lost
+            or gone
+            or (trash and not scene.kept)
             or kept != litter
             or not (swept and works)
         ):
             state = {scene.old: "old", scene.new: "new"}.get(found, "neither")
-            wrong.append((number, state, others, lost, litter, kept, swept, works))
+            wrong.append(
+                (number, state, others, lost, gone, litter, kept, swept, works)
+            )
 
     assert ([], 0, True) == (wrong, ended, number > 1)
 

@@ -92,6 +92,7 @@ FAULTS = [
 REPEATABLE = {
     "Mkdir",
     "Opendir",
+    "Readdir",
     "FileGetXAttributes",
     "Lstat",
     "LookupRootCS",
@@ -145,7 +146,7 @@ def allowed(scene: Scene, function: str, fault: Fault, lasting: bool) -> set[Out
         told if lasting or not (fault.transient or fault.unclear) else told | {None}
     )
     # Also lost may be, again and again, that the directory is not there.
-    missing = lasting and scene.old is None and not scene.known
+    missing = lasting and not scene.known and (scene.old is None or bool(scene.kept))
     switched = (done | told if missing else done) if fault.lost else looked
     damaged: set[Outcome] = {FileDamaged} if fault.number == errno.EIO else set()
     outcomes: dict[str, set[Outcome]] = {
@@ -157,12 +158,17 @@ def allowed(scene: Scene, function: str, fault: Fault, lasting: bool) -> set[Out
         "Link": switched,
         # The file is stored, and its second name is swept some day.
         "Unlink": done,
+        # All names are known by then.
+        "Closedir": done,
     }
     if not scene.changes:
         # What was read is right, whatever is said at its end.
         outcomes |= {"Open": again | damaged, "Close": done}
     if scene.deletes:
         outcomes["Unlink"] = switched
+    if scene.deletes and scene.kept and not scene.known:
+        # The second look is whether the file or the directory is missing.
+        outcomes["Lstat"] = again | {CommitUnclear}
     if scene.source is not None:
         # Stored, and the source may be there too. Too long a path is invalid.
         outcomes["Unlink"] = {None, CommitUnclear}
@@ -198,6 +204,7 @@ class Take:
     found: bytes | None
     source: bool
     incoming: list[str]
+    trashed: list[bytes]
 
     @property
     def outcome(self) -> type[BaseException] | None:
@@ -230,6 +237,7 @@ def play(scene: Scene, place: Place, *rules: str) -> Take:
         found=place.found(),
         source="/inbox/source" in place.files(),
         incoming=place.incoming(),
+        trashed=place.trashed(),
     )
 
 
@@ -279,6 +287,8 @@ def _wrong_state(scene: Scene, take: Take) -> Iterator[str]:
         states.append(None)
     if take.found not in states:
         yield f"holds {take.found!r:.40}, told {take.outcome}"
+    if scene.kept and scene.kept not in {take.found, *take.trashed}:
+        yield "neither at its id nor in the trash"
     if scene.source and not take.source and take.found != scene.source:
         yield "the source is lost"
     if scene.source and take.source and take.outcome is None:
@@ -422,6 +432,9 @@ def test_a_store_that_goes_away_leaves_the_old_file_or_the_new_one(
         ("adopt", "Link"),
         ("adopt and replace", "Rename"),
         ("delete", "Unlink"),
+        ("trash", "Rename"),
+        ("trash into a known directory", "Rename"),
+        ("undelete", "Link"),
     ],
 )
 def test_a_switch_of_which_nothing_can_be_learned_is_unclear_and_not_repeated(

@@ -184,7 +184,7 @@ class Trash:
     def _move(self, file_id: int, path: str) -> None:
         directory = self._shard(file_id)
         target = f"{directory}/{file_id:x}.{self._now_ns()}.{uuid.uuid4().hex}"
-        tried = False
+        made = tried = False
         while True:
             try:
                 self._session.call(lib.pah_rename, path, target)
@@ -194,19 +194,21 @@ class Trash:
                     raise
                 # Nobody but us makes this name. The library may have asked again when
                 # a reply was lost, and have found the file gone by its own work.
-                if self._is_there(file_id, target, exc):
+                if self._is_there(file_id, target):
                     return
-                if tried and missing:
+                if missing and made:
                     raise NoSuchFile(file_id) from exc
-                if tried:
-                    raise
-                tried = True
                 if missing:
+                    made = True
                     self._names.make(directory)
+                elif tried:
+                    raise
+                else:
+                    tried = True
             else:
                 return
 
-    def _is_there(self, file_id: int, path: str, failure: HpssError) -> bool:
+    def _is_there(self, file_id: int, path: str) -> bool:
         try:
             lstat(self._session, path)
         except HpssError as exc:
@@ -214,7 +216,7 @@ class Trash:
                 return False
             raise CommitUnclear(
                 file_id, "in the trash, or not: look at its status"
-            ) from failure
+            ) from exc
         return True
 
     def _forget_others(self, file_id: int) -> None:
