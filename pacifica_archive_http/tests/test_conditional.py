@@ -228,9 +228,12 @@ def test_modified_since_is_for_readers_only() -> None:
 
 @pytest.mark.parametrize("name", ["HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"])
 @pytest.mark.parametrize("tags", ["", "v1", '"v1', '"v 1"', '"v1" "v2"', '*,"v1"'])
-def test_tags_that_are_none_are_refused(name: str, tags: str) -> None:
+@pytest.mark.parametrize("status", [STATUS, None], ids=["there", "absent"])
+def test_tags_that_are_none_are_refused(
+    name: str, tags: str, status: FileStatus | None
+) -> None:
     with pytest.raises(BadRequest):
-        is_current({name: tags}, STATUS, reading=True)
+        is_current({name: tags}, status, reading=True)
 
 
 # --- ranges ----------------------------------------------------------------------

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from pacifica_archive_core import FileStatus
 
 __all__ = [
-    "TAGS",
     "etag",
     "find_range",
     "http_date",
@@ -49,9 +48,7 @@ _CONDITIONS = (
 
 # RFC 9110 8.8.3; a field may be a list of them, with empty elements (5.6.1.2).
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
-#: A list of entity tags.
-TAGS = rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*"
-_TAGS = re.compile(TAGS)
+_TAGS = re.compile(rf"[ \t,]*{_TAG}(?:[ \t]*,[ \t,]*{_TAG})*[ \t,]*")
 _EACH_TAG = re.compile(_TAG)
 
 # RFC 9110 14.1.2, one range; 20 digits are more than any file has.
@@ -113,8 +110,10 @@ def is_current(
         PreconditionFailed: the request is not to be done: 412.
         BadRequest: a list of entity tags is malformed.
     """
+    # What is malformed is so whether there is a file or not.
+    tag = None if status is None else etag(status)
     if (wanted := env.get("HTTP_IF_MATCH")) is not None:
-        if status is None or not matches(wanted, etag(status), "If-Match"):
+        if not matches(wanted, tag, "If-Match"):
             raise PreconditionFailed("If-Match names no present version of the file")
     elif (
         status is not None
@@ -123,7 +122,7 @@ def is_current(
     ):
         raise PreconditionFailed("the file was modified since")
     if (held := env.get("HTTP_IF_NONE_MATCH")) is not None:
-        if status is None or not matches(held, etag(status), "If-None-Match"):
+        if not matches(held, tag, "If-None-Match"):
             return False
         if reading:
             return True
@@ -132,10 +131,20 @@ def is_current(
     return since is not None and status is not None and _modified_s(status) <= since
 
 
-def matches(field: str, tag: str, name: str) -> bool:
-    """Compare strongly for If-Match, weakly for If-None-Match (8.8.3.2)."""
+def matches(field: str, tag: str | None, name: str) -> bool:
+    """
+    Compare strongly for If-Match, weakly for If-None-Match (8.8.3.2).
+
+    Args:
+        field: the value, a list of entity tags.
+        tag: of what is there; None: nothing is.
+        name: of the field.
+
+    Raises:
+        BadRequest: it is no such list.
+    """
     if field.strip(" \t") == "*":
-        return True
+        return tag is not None
     if not _TAGS.fullmatch(field):
         raise BadRequest(f'{name} is "*" or entity tags in double quotes')
     tags = _EACH_TAG.findall(field)

@@ -45,6 +45,7 @@ from pacifica_archive_http.status_table import (
     DeleteDenied,
     Forbidden,
     LengthRequired,
+    NotReady,
     PreconditionFailed,
     RangeUnsatisfiable,
     TransfersBusy,
@@ -331,7 +332,14 @@ def _problem(
 
 _DATE = {"type": "string", "format": "http-date"}
 _COUNT = {"type": "integer", "minimum": 0}
-_TAGS = {"type": "string", "pattern": rf"^[ \t]*\*[ \t]*$|^{conditional.TAGS}$"}
+#: As ``conditional`` reads it, in ASCII: what else a tag may be, none here is.
+_TAG = r'(W/)?"[!#-~]*"'
+_TAGS = {
+    "type": "string",
+    "format": "entity-tags",
+    "pattern": rf"^(\*|{_TAG}(,[ \t]*{_TAG})*)$",
+    "examples": ["*", '"1a2b3c"'],
+}
 _NANOSECONDS = {"type": "integer", "minimum": 1 - 2**63, "maximum": 2**63 - 1}
 
 #: Fields of requests.
@@ -340,7 +348,10 @@ _ASKED = {
     "Content-Encoding": _Field(
         "bytes are kept as they come", {"type": "string", "enum": ["identity"]}
     ),
-    "Content-MD5": _Field("the MD5 of the bytes (RFC 1864), which is verified"),
+    "Content-MD5": _Field(
+        "the MD5 of the bytes (RFC 1864), which is verified",
+        {"type": "string", "pattern": "^[A-Za-z0-9+/]{21}[AQgw]==$"},
+    ),
     "Digest": _Field("digests of the bytes (RFC 3230), which are verified"),
     "If-Match": _Field("only if the file is one of these versions, or any: *", _TAGS),
     "If-Modified-Since": _Field("a date; 304 if the file is older"),
@@ -488,9 +499,15 @@ _IDS = {
 _PATH = _object({"path": {"type": "string", "pattern": "^/"}})
 
 
-def _body(kind: str, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    content = {kind: {} if schema is None else {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
+#: Any bytes: 3.1 needs no schema for them, and makers of clients know this one.
+_BYTES = {"type": "string", "format": "binary"}
+
+
+def _body(
+    kind: str, schema: Mapping[str, Any], *, required: bool = True
+) -> dict[str, Any]:
+    content = {kind: {"schema": schema}}
+    return {"requestBody": {"required": required, "content": content}}
 
 
 # --- operations --------------------------------------------------------------------
@@ -556,6 +573,7 @@ def _files(options: ServerOptions, noun: str, how: str) -> dict[str, _Operation]
         has=_FILE_FIELDS,
         may_have=(*_DIGESTS, "X-Pacifica-Status"),
         kind="application/octet-stream",
+        content=_BYTES,
     )
     part = attrs.evolve(
         whole, what="a part of the file", has=(*_FILE_FIELDS, "Content-Range")
@@ -601,7 +619,7 @@ def _files(options: ServerOptions, noun: str, how: str) -> dict[str, _Operation]
                 *("Content-Digest", "Content-MD5", "Digest", "Repr-Digest"),
                 *("X-Pacifica-Digest-Tail", "X-Pacifica-Mtime-Ns"),
             ),
-            more=_body("application/octet-stream", None),
+            more=_body("application/octet-stream", _BYTES),
         ),
         "POST": _Operation(
             name=f"stage{noun}",
@@ -680,7 +698,7 @@ def _bulk(options: ServerOptions, name: str, what: str, line: str) -> _Operation
             *(*_ASKS_ARCHIVE, *_busy(options)),
             *(BadRequest, ContentTooLarge, LengthRequired),
         ),
-        more=_body("application/jsonl", _IDS),
+        more=_body("application/jsonl", _IDS, required=False),
     )
 
 
@@ -744,6 +762,7 @@ _OTHERS: Mapping[str, Callable[[ServerOptions], dict[str, _Operation]]] = {
         "getReadiness",
         "Tell whether the store answers",
         _Answer(what="it does", content=_like(b'{"status": "ready"}')),
+        errors=(NotReady,),
     ),
     "/metrics": _plain(
         "getMetrics",
