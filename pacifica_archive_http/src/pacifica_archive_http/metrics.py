@@ -202,6 +202,8 @@ _COUNTED = {
 
 def find_route(path: str) -> str:
     """Return the route of an address, as the framework would: a key of ``RULES``."""
+    # Falcon passes over what slashes are before the rest.
+    path = f"/{path.lstrip('/')}"
     if path in _PLAIN:
         return path
     return _WITH_ID.get(path.rpartition("/")[0], _OTHER)
