@@ -51,7 +51,13 @@ def find_authenticators(options: ServerOptions) -> tuple[Authenticator, ...]:
     if options.tokens is not None:
         found.append(TokenFile(options.tokens))
     if options.jwt is not None:
-        raise ConfigError("JSON Web Tokens are not built yet")
+        try:
+            from pacifica_archive_http.tokens_jwt import JwtIssuers  # noqa: PLC0415 (an extra)
+        except ImportError as exc:
+            raise ConfigError(
+                "JSON Web Tokens need PyJWT: pip install 'pacifica-archive-http[jwt]'"
+            ) from exc
+        found.append(JwtIssuers(options.jwt))
     return tuple(found)
 
 

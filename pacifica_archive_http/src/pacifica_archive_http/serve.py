@@ -28,6 +28,9 @@ from pacifica_archive_core.cli import archive_options
 from pacifica_archive_core.options import option_help
 from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
 from pacifica_archive_http.app import make_app
+from pacifica_archive_http.guard import find_authenticators
+from pacifica_archive_http.limits import ClientPlaces
+from pacifica_archive_http.metrics import new_directory
 from pacifica_archive_http.options import ServerOptions, load_server_options
 from pacifica_archive_http.tls import (
     Credentials,
@@ -67,6 +70,8 @@ class _Settings:
 
     spec: ArchiveSpec
     options: ServerOptions
+    clients: ClientPlaces
+    metrics_directory: Path
 
 
 def server_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -170,6 +175,8 @@ def serve(
         raise click.UsageError(
             "--anonymous asks for no token: give no --tokens or --jwt"
         )
+    # Here first: a worker that cannot begin is started again and again.
+    find_authenticators(options)
     ip = _resolve(address)
     if not (ip.is_loopback or anonymous or options.is_guarded):
         raise click.BadParameter(
@@ -211,12 +218,20 @@ def serve(
             "tokens go over the network in the clear: give --tls-cert, or have a"
             " proxy with TLS in front and listen on a loopback address"
         )
-    settings = _Settings(spec=spec, options=options)
     # A worker begins with this process's handlers, which do nothing in it: told to
     # stop before granian sets its own, it would run until it is killed.
     os.register_at_fork(after_in_child=_end_by_signals)
     server.on_startup(functools.partial(_announce_soon, ip, port, tls=tls is not None))
-    server.serve(target_loader=functools.partial(_load, settings), wrap_loader=False)
+    with new_directory() as directory:
+        settings = _Settings(
+            spec=spec,
+            options=options,
+            # Before the fork: the workers share it.
+            clients=ClientPlaces(options.client_transfers),
+            metrics_directory=directory,
+        )
+        load = functools.partial(_load, settings)
+        server.serve(target_loader=load, wrap_loader=False)
 
 
 class _Server(MPServer):
@@ -301,7 +316,13 @@ def _load(settings: _Settings) -> WSGIApplication:
     # Workers leave through multiprocessing, which passes over atexit.
     multiprocessing.util.Finalize(None, archive.close, exitpriority=0)
     multiprocessing.util.Finalize(None, log.close, exitpriority=0)
-    return make_app(archive, settings.options, access_log=log.put)
+    return make_app(
+        archive,
+        settings.options,
+        access_log=log.put,
+        metrics_directory=settings.metrics_directory,
+        clients=settings.clients,
+    )
 
 
 def _end_by_signals() -> None:
