@@ -10,6 +10,7 @@ import falcon
 import pytest
 from asking import ByCall, environment
 from falcon.routing import map_http_methods
+from jwt_kit import claims, issuers_file, key_set, signer
 
 from pacifica_archive_core import MemoryArchive
 from pacifica_archive_http import make_app
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
     from pacifica_archive_core import Archive
 
 ID = 5
-#: Tokens that are for nothing here: each is answered 401. What knows another kind of
-#: token adds its foreign ones.
+#: Tokens that are for nothing here: each is answered 401.
 NOT_VALID = (
     "garbage",
     "expired",
     "revoked",
     "of an unknown key",
     "of a changed secret",
+    "JWT of a foreign issuer",
+    "JWT for another audience",
+    "JWT, expired",
 )
 KINDS = ("none", *NOT_VALID, "for other ids", "all", *Scope)
 ROWS = [(route, verb) for route, verbs in RULES.items() for verb in verbs]
@@ -59,6 +62,21 @@ def _make_tokens(file: Path) -> dict[str, str]:
         "of an unknown key": everything.replace(everything[:17], "pacifica_00000000"),
         "of a changed secret": everything[:-1]
         + ("A" if everything[-1] != "A" else "B"),
+        **_make_foreign(),
+    }
+
+
+def _make_foreign() -> dict[str, str]:
+    """Return JSON Web Tokens that allow everything, elsewhere or once."""
+    allowed = "storage.read:/ storage.modify:/ storage.stage:/"
+    changes: dict[str, dict[str, object]] = {
+        "JWT of a foreign issuer": {"iss": "https://foreign.example.org"},
+        "JWT for another audience": {"aud": "https://other.example.org"},
+        "JWT, expired": {"exp": 1_577_836_800},
+    }
+    return {
+        kind: signer().sign(claims(scope=allowed, **changed))
+        for kind, changed in changes.items()
     }
 
 
@@ -89,14 +107,20 @@ class Guarded:
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
-    file = tmp_path_factory.mktemp("guarded") / "tokens"
+    folder = tmp_path_factory.mktemp("guarded")
+    file = folder / "tokens"
     tokens = _make_tokens(file)
+    (folder / "keys").write_text(key_set(signer()))
+    issuers = issuers_file(folder, folder / "keys")
     with MemoryArchive() as archive:
         yield Guarded(
             archive=archive,
             apps={
                 monitoring: ByCall(
-                    make_app(archive, ServerOptions(tokens=file, monitoring=monitoring))
+                    make_app(
+                        archive,
+                        ServerOptions(tokens=file, jwt=issuers, monitoring=monitoring),
+                    )
                 )
                 for monitoring in Monitoring
             },
