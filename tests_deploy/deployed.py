@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 __all__ = [
+    "ALL_SCOPES",
     "DEPLOY",
     "LIMIT_S",
     "NGINX",
@@ -39,13 +40,14 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parents[1]
 DEPLOY = ROOT / "deploy"
+ALL_SCOPES = ("read", "write", "stage", "move", "delete", "status")
 #: No test waits longer for anything; CI is slow.
 LIMIT_S = 60
 # Debian keeps it where only root's PATH looks.
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 _BIN = Path(sys.executable).parent
 #: What the files name: a path that begins where no other goes on.
-_PATH = re.compile(r"(?<![\w.:/$}-])/(?=(?:etc|opt|run|srv|var)/)")
+_PATH = re.compile(r"(?<![\w./$}-])/(?=(?:etc|opt|run|srv|var)/)")
 _POST_DEPLOYMENT = ROOT / "pacifica_archive_http" / "post_deployment_tests"
 #: Of this machine's owner, and not of the one of a test.
 _FOREIGN = ("PACIFICA_ARCHIVE_", "PAI_", "ARCHIVEI", "PROMETHEUS_", "ARCHIVE_")
@@ -260,7 +262,7 @@ def run_post_deployment_tests(url: str, env: Mapping[str, str], **more: str) -> 
             **env,
             "ARCHIVE_URL": url,
             "LARGE_FILE_SIZE": "3000001",
-            "MANY_FILES_TEST_COUNT": "20",
+            "MANY_FILES_TEST_COUNT": "10",
             **more,
         },
         capture_output=True,

@@ -7,7 +7,11 @@ They store files under ids that nobody has (a file is never replaced), in this o
 put, stage, status, get, move, delete, a large file, many files. Variables:
 
 ``ARCHIVE_URL``
-    The server's address; needed.
+    The server's address; needed. The certificate of https is to be one that this
+    machine trusts; ``SSL_CERT_FILE`` names another file of those.
+``ARCHIVE_TOKEN_FILE``
+    File of a token with all scopes, if the server asks for tokens. Then the tests see,
+    too, that it refuses whoever has none.
 ``ARCHIVE_MOVE_SOURCE``
     Path, on the archive, of a file that the server may take in; it is then gone.
     Without it, what is tried is that the server keeps a stored file where it is.
@@ -28,6 +32,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 LARGE = int(os.environ.get("LARGE_FILE_SIZE", str(64 << 20)))
 MANY = int(os.environ.get("MANY_FILES_TEST_COUNT", "100"))
 SOURCE = os.environ.get("ARCHIVE_MOVE_SOURCE")
+TOKEN_FILE = os.environ.get("ARCHIVE_TOKEN_FILE")
 
 BLOCK = random.Random(1).randbytes(1 << 20)  # noqa: S311 (content, no secret)
 CONTENT = BLOCK[:100_000]
@@ -71,6 +77,11 @@ class Server:
         self._secure = parts.scheme == "https"
         self._host = (parts.hostname, parts.port)
         self._path = parts.path.rstrip("/")
+        self.authorization = (
+            {"Authorization": f"Bearer {Path(TOKEN_FILE).read_text().strip()}"}
+            if TOKEN_FILE
+            else {}
+        )
         self._lock = threading.Lock()
         # Far above the ids of any site, and others for each run.
         self._next = random.SystemRandom().randrange(2**61, 2**62) // 10**6 * 10**6
@@ -99,6 +110,18 @@ class Server:
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
+        return self.ask_as_nobody(
+            method, file_id, body, {**self.authorization, **(headers or {})}
+        )
+
+    def ask_as_nobody(
+        self,
+        method: str,
+        file_id: int | str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Ask without the token."""
         connection = self.connect()
         try:
             connection.request(method, self.target(file_id), body, dict(headers or {}))
@@ -135,6 +158,39 @@ def test_the_server_is_up(server: Server) -> None:
         "Pacifica Archive Interface Up and Running"
         == server.ask("GET", "").json["message"]
     )
+
+
+def test_the_server_lives(server: Server) -> None:
+    reply = server.ask("GET", "healthz")
+
+    assert (200, {"status": "ok"}) == (reply.status, reply.json)
+
+
+def test_the_server_is_ready(server: Server) -> None:
+    reply = server.ask("GET", "readyz")
+
+    assert (200, {"status": "ready"}) == (reply.status, reply.json)
+
+
+def test_the_server_tells_its_numbers(server: Server) -> None:
+    reply = server.ask("GET", "metrics")
+
+    assert 200 == reply.status
+    assert b"\npacifica_archive_ready 1" in reply.body
+
+
+def test_the_server_describes_itself(server: Server) -> None:
+    assert "3.1" == server.ask("GET", "openapi.json").json["openapi"][:3]
+
+
+@pytest.mark.skipif(not TOKEN_FILE, reason="no ARCHIVE_TOKEN_FILE")
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "POST", "PATCH", "DELETE"])
+def test_nobody_is_served_without_a_token(
+    server: Server, file_id: int, method: str
+) -> None:
+    reply = server.ask_as_nobody(method, file_id, b"{}" if method == "PUT" else None)
+
+    assert (401, "Bearer") == (reply.status, reply.headers["WWW-Authenticate"][:6])
 
 
 def test_an_id_that_nobody_has_is_missing(server: Server, file_id: int) -> None:
@@ -233,7 +289,7 @@ def test_a_large_file(server: Server) -> None:
         "PUT",
         server.target(large),
         blocks(LARGE),
-        {"Content-Length": str(LARGE), "If-None-Match": "*"},
+        {**server.authorization, "Content-Length": str(LARGE), "If-None-Match": "*"},
     )
     stored = connection.getresponse()
     stored.read()
@@ -241,7 +297,7 @@ def test_a_large_file(server: Server) -> None:
     wait_until_on_disk(server, large)
 
     connection = server.connect()
-    connection.request("GET", server.target(large))
+    connection.request("GET", server.target(large), headers=server.authorization)
     answer = connection.getresponse()
     came = hashlib.sha256()
     while block := answer.read(1 << 20):

@@ -1,0 +1,107 @@
+"""Each program that serves, with its settings of deploy/, after deployment."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from importlib import metadata
+from typing import TYPE_CHECKING
+
+import pytest
+from deployed import (
+    ALL_SCOPES,
+    NGINX,
+    free_port,
+    run_post_deployment_tests,
+    running,
+    running_nginx,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+
+    from deployed import Machine
+
+    Starter = Callable[[Machine, Mapping[str, str]], AbstractContextManager[str]]
+
+CONFIG = "etc/pacifica-archive/archive.cfg"
+
+
+def installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def listening(machine: Machine, env: Mapping[str, str], *command: str) -> Iterator[str]:
+    """Run one that is told by server.env where to listen; give its address."""
+    port = free_port()
+    settings = {
+        **env,
+        "PACIFICA_ARCHIVE_LISTEN": f"127.0.0.1:{port}",
+        "ARCHIVEI_CONFIG": str(machine.path(CONFIG)),
+    }
+    with running(command, settings, port=port, log=machine.root / "log"):
+        yield f"http://127.0.0.1:{port}"
+
+
+def uwsgi(machine: Machine, env: Mapping[str, str]) -> AbstractContextManager[str]:
+    if not installed("uwsgi"):
+        pytest.skip("uwsgi is not installed: it wants a compiler")
+    settings = machine.install("uwsgi.ini", "etc/pacifica-archive/uwsgi.ini")
+    return listening(machine, env, "uwsgi", "--ini", str(settings))
+
+
+def gunicorn(machine: Machine, env: Mapping[str, str]) -> AbstractContextManager[str]:
+    settings = machine.install("gunicorn.conf.py", "etc/pacifica-archive/gunicorn.py")
+    return listening(machine, env, "gunicorn", "--config", str(settings))
+
+
+@contextlib.contextmanager
+def nginx(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:
+    """Run the server of the unit, and nginx before it that sends the files."""
+    if NGINX is None:
+        pytest.skip("no nginx here")
+    unit = machine.read_unit(machine.install("pacifica-archive.service", "unit"))
+    machine.make_certificate()
+    port = free_port()
+    command = (
+        *(*unit.command, "--port", str(port)),
+        *("--accel-redirect", "/files-of-the-archive/"),
+    )
+    with (
+        running(command, env, port=port, log=machine.root / "log"),
+        running_nginx(machine, port) as outer,
+    ):
+        yield f"https://127.0.0.1:{outer}"
+
+
+@pytest.mark.parametrize("guarded", [True, False], ids=["tokens", "open"])
+@pytest.mark.parametrize("start", [uwsgi, gunicorn, nginx])
+def test_a_server_passes_the_tests_after_deployment(
+    machine: Machine,
+    start: Starter,
+    guarded: bool,  # noqa: FBT001 (a parameter of the test)
+) -> None:
+    more = {}
+    if guarded:
+        more["ARCHIVE_TOKEN_FILE"] = str(machine.new_token(*ALL_SCOPES))
+    else:
+        machine.install(
+            "archive.cfg",
+            CONFIG,
+            lambda text: re.sub("^tokens = .*\n", "", text, flags=re.MULTILINE),
+        )
+    env = machine.environment()
+    with start(machine, env) as url:
+        if url.startswith("https"):
+            more["SSL_CERT_FILE"] = str(
+                machine.path("etc/pacifica-archive/tls/server.crt")
+            )
+        said = run_post_deployment_tests(url, env, **more)
+
+    assert not said
