@@ -50,11 +50,13 @@ from pacifica_archive_http.digests import (
 from pacifica_archive_http.guard import Guard, find_authenticators
 from pacifica_archive_http.health import Alive, Readiness, Ready
 from pacifica_archive_http.ids import find_file_id
+from pacifica_archive_http.limits import ClientPlaces, Transfers
 from pacifica_archive_http.metrics import Metrics, MetricsPage
 from pacifica_archive_http.openapi import OpenApi
 from pacifica_archive_http.options import Deletion, ServerOptions
 from pacifica_archive_http.status_table import (
     BadRequest,
+    ClientBusy,
     DeleteDenied,
     LengthRequired,
     PreconditionFailed,
@@ -62,6 +64,7 @@ from pacifica_archive_http.status_table import (
     TransfersBusy,
     UnsupportedCoding,
 )
+from pacifica_archive_http.tokens import TokenFile
 from pacifica_archive_http.transfer import (
     Blocks,
     Body,
@@ -77,6 +80,7 @@ if TYPE_CHECKING:
     from wsgiref.types import WSGIApplication, WSGIEnvironment
 
     from pacifica_archive_core import ArchiveReader, ArchiveSpec, FileStatus
+    from pacifica_archive_http.limits import Place
 
 __all__ = ["make_app"]
 
@@ -97,6 +101,7 @@ def make_app(
     *,
     access_log: Callable[[bytes], None] | None = None,
     metrics_directory: Path | None = None,
+    clients: ClientPlaces | None = None,
 ) -> WSGIApplication:
     """
     Make the WSGI application of one archive.
@@ -109,6 +114,8 @@ def make_app(
         access_log: takes each line of the log; None for no log.
         metrics_directory: where the processes of one server keep what ``/metrics``
             tells of all of them; None: it tells of this process.
+        clients: of all processes of one server; None: clients are counted in this
+            process, and in those that it is forked into from now on.
 
     Raises:
         ConfigError: a file that the options name cannot be used.
@@ -116,15 +123,19 @@ def make_app(
     options = options or ServerOptions()
     metrics = Metrics(metrics_directory)
     app = falcon.App()
+    authenticators = find_authenticators(options)
     if options.is_guarded:
-        app.add_middleware(Guard(find_authenticators(options), options.monitoring))
+        app.add_middleware(Guard(authenticators, options.monitoring))
     for error in (Exception, falcon.HTTPError):
         app.add_error_handler(error, _answer_problem)
     shared: dict[str, Any] = {
         "archive": (lambda: archive)
         if isinstance(archive, Archive)
         else _Lazy(archive),
-        "slots": Slots(options.max_transfers),
+        "transfers": Transfers(
+            slots=Slots(options.max_transfers),
+            clients=clients or ClientPlaces(options.client_transfers),
+        ),
     }
     readiness = Readiness(shared["archive"])
     files = {
@@ -149,7 +160,9 @@ def make_app(
             metrics=metrics,
             backend=_name_backend(archive),
             is_ready=readiness.is_ready,
-            is_usable=lambda: None,
+            tokens=next(
+                (each for each in authenticators if isinstance(each, TokenFile)), None
+            ),
         ),
     )
     return AccessLog(app, access_log, metrics)
@@ -218,7 +231,7 @@ class _Files:
 
     archive: Callable[[], Archive]
     options: ServerOptions
-    slots: Slots
+    transfers: Transfers
     digest_slots: Slots
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, file_id: str) -> None:
@@ -229,11 +242,11 @@ class _Files:
         body = Body(req.env)
         try:
             self._store(req.env, _parse_id(file_id, exchange), body)
-        except TransfersBusy:
+        except (TransfersBusy, ClientBusy):
             # Refused for the sake of a free thread, which lingering would take.
             raise
         except (ArchiveError, RequestError):
-            body.linger(self.slots)
+            body.linger(self.transfers.place(req.env))
             raise
         finally:
             exchange.received = body.received
@@ -262,7 +275,7 @@ class _Files:
         archive = self.archive()
         if not isinstance(archive, SupportsAdopt):
             raise NotSupported("this archive cannot take in a file by its path")
-        with self.slots:
+        with self.transfers.place(env):
             path = _parse_path(_read_json(Body(env)))
         _check_conditions(env, archive, number)
         with env[EXCHANGE].metrics.operation("adopt"):
@@ -369,23 +382,24 @@ class _Files:
     ) -> Blocks | WholeFile:
         """Make the body of a longer answer, which then owns the reader."""
         exchange: Exchange = env[EXCHANGE]
-        self.slots.take()
+        place = self.transfers.place(env)
+        place.take()
         try:
             if (
                 "wsgi.file_wrapper" in env
                 and count == reader.status.size
                 and _has_descriptor(reader)
             ):
-                return WholeFile(reader, slots=self.slots, exchange=exchange)
+                return WholeFile(reader, place=place, exchange=exchange)
             return Blocks(
                 reader,
                 count,
                 block_size=archive.block_size,
-                slots=self.slots,
+                place=place,
                 exchange=exchange,
             )
         except BaseException:
-            self.slots.give_back()
+            place.give_back()
             raise
 
     def _hand_over(
@@ -426,7 +440,8 @@ class _Files:
         # What it takes to compute one is reading the file.
         may_compute = who is None or who.may_read(status.file_id)
         if may_compute and (missing := want.missing(kept)):
-            kept = {**kept, **self._compute(archive, status, reader, missing)}
+            place = self.transfers.place(env)
+            kept = {**kept, **self._compute(archive, status, reader, missing, place)}
         return want.fields(kept)
 
     def _compute(
@@ -435,13 +450,14 @@ class _Files:
         status: FileStatus,
         reader: ArchiveReader | None,
         algorithms: Iterable[str],
+        place: Place,
     ) -> Mapping[str, bytes]:
         """Digest a file that is on disk; empty where that cannot be done now."""
         # A place for a transfer: it holds the thread for as long.
         with (
-            contextlib.suppress(FileOffline, TransfersBusy),
+            contextlib.suppress(FileOffline, TransfersBusy, ClientBusy),
             self.digest_slots,
-            self.slots,
+            place,
         ):
             if reader is not None:
                 try:
@@ -471,7 +487,7 @@ class _Files:
         archive = self.archive()
         _check_conditions(env, archive, file_id)
         exchange: Exchange = env[EXCHANGE]
-        with self.slots:
+        with self.transfers.place(env):
             exchange.move("upload")
             with exchange.metrics.operation("create"):
                 opened = archive.create(

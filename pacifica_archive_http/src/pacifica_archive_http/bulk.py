@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import falcon
 
     from pacifica_archive_core import Archive
+    from pacifica_archive_http.limits import Transfers
     from pacifica_archive_http.metrics import Metrics
-    from pacifica_archive_http.transfer import Slots
 
 __all__ = ["MAX_IDS", "JsonLinesOf"]
 
@@ -48,13 +48,13 @@ class JsonLinesOf:
     """
 
     archive: Callable[[], Archive]
-    slots: Slots
+    transfers: Transfers
     method: Literal["status_many", "stage_many"]
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer a list of ids."""
         # A place for a transfer: a slow store holds the thread for as long.
-        with self.slots:
+        with self.transfers.place(req.env):
             ids = _parse_ids(read_document(Body(req.env), _MAX_BYTES))
             _check_allowed(req, ids)
             ask = getattr(self.archive(), self.method)

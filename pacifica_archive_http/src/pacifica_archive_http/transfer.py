@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pacifica_archive_http.status_table import (
     BadRequest,
+    ClientBusy,
     ContentTooLarge,
     LengthRequired,
     TransfersBusy,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from pacifica_archive_core import ArchiveReader
     from pacifica_archive_http.access_log import Exchange
+    from pacifica_archive_http.limits import Place
 
 __all__ = ["Blocks", "Body", "Slots", "WholeFile", "read_document", "read_exactly"]
 
@@ -135,7 +137,7 @@ class Body:
         self._taken += len(block)
         return block
 
-    def linger(self, slots: Slots) -> None:
+    def linger(self, place: Place) -> None:
         """
         Take in and forget what is left of a short body that is not wanted.
 
@@ -146,7 +148,7 @@ class Body:
         if not 0 < left <= self.LINGER or "HTTP_EXPECT" in self._env:
             return
         # No place, or the client is gone: the refusal goes out as it is.
-        with contextlib.suppress(TransfersBusy, BadRequest), slots:
+        with contextlib.suppress(TransfersBusy, ClientBusy, BadRequest), place:
             while left > 0 and (block := self.read(min(left, 1 << 16))):
                 left -= len(block)
 
@@ -203,7 +205,7 @@ class Blocks:
         reader: stands at the first byte to send.
         count: bytes to send, all of them in the file.
         block_size: bytes per read.
-        slots: one place of which was taken.
+        place: was taken.
         exchange: what the access log shall say.
     """
 
@@ -213,13 +215,13 @@ class Blocks:
         count: int,
         *,
         block_size: int,
-        slots: Slots,
+        place: Place,
         exchange: Exchange,
     ) -> None:
         self._reader = reader
         self._left = count
         self._block_size = block_size
-        self._slots = slots
+        self._place = place
         self._exchange = exchange
         self._sent = 0
         self._closed = False
@@ -253,7 +255,7 @@ class Blocks:
         try:
             self._reader.close()
         finally:
-            self._slots.give_back()
+            self._place.give_back()
             self._exchange.finish(self._sent, complete=self._left == 0)
 
 
@@ -266,10 +268,10 @@ class WholeFile:
     """
 
     def __init__(
-        self, reader: ArchiveReader, *, slots: Slots, exchange: Exchange
+        self, reader: ArchiveReader, *, place: Place, exchange: Exchange
     ) -> None:
         self._reader = reader
-        self._slots = slots
+        self._place = place
         self._exchange = exchange
         self._closed = False
         self.fileno = reader.fileno
@@ -286,5 +288,5 @@ class WholeFile:
         try:
             self._reader.close()
         finally:
-            self._slots.give_back()
+            self._place.give_back()
             self._exchange.finish(sent, size=self._reader.status.size)
