@@ -27,10 +27,11 @@ from prometheus_client.openmetrics.parser import (
 
 from pacifica_archive_core import ConfigError, MemoryArchive
 from pacifica_archive_http import make_app
-from pacifica_archive_http.access import RULES
+from pacifica_archive_http.access import RULES, Scope
 from pacifica_archive_http.metrics import SERIES, Metrics, find_route
-from pacifica_archive_http.options import Deletion, ServerOptions
+from pacifica_archive_http.options import Deletion, Monitoring, ServerOptions
 from pacifica_archive_http.testing import LiveServer, running_server
+from pacifica_archive_http.tokens import add_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -302,6 +303,56 @@ def test_what_is_refused_for_too_many_transfers_is_counted(
         read_number(ask, "refused_transfers_total", reason="transfers-busy"),
         read_number(ask, "refused_transfers_total", reason="client-busy"),
     )
+
+
+@pytest.fixture
+def tokens(tmp_path: Path) -> Path:
+    return tmp_path / "tokens.json"
+
+
+@pytest.fixture
+def guarded(archive: MemoryArchive, tokens: Path) -> ByCall:
+    """Ask with no token; the metrics are open."""
+    add_token(tokens, "reader", scopes=[Scope.READ])
+    options = ServerOptions(tokens=tokens, monitoring=Monitoring.OPEN)
+    return ByCall(make_app(archive, options))
+
+
+def test_a_refused_login_is_counted(guarded: ByCall) -> None:
+    guarded("GET", "/5")
+
+    assert (1, 0) == (
+        read_number(guarded, "refused_logins_total", reason="unauthorized"),
+        read_number(guarded, "refused_logins_total", reason="forbidden"),
+    )
+
+
+def test_a_token_that_does_not_allow_it_is_counted(
+    guarded: ByCall, tokens: Path
+) -> None:
+    token = add_token(tokens, "writer", scopes=[Scope.WRITE])
+    guarded("GET", "/5", headers={"Authorization": f"Bearer {token}"})
+
+    assert 1 == read_number(guarded, "refused_logins_total", reason="forbidden")
+
+
+def test_a_token_file_is_usable(guarded: ByCall) -> None:
+    assert 1 == read_number(guarded, "token_file_usable")
+
+
+@pytest.mark.parametrize("content", [None, "{broken"])
+def test_a_token_file_that_is_not_is_told(
+    guarded: ByCall, tokens: Path, content: str | None
+) -> None:
+    tokens.unlink()
+    if content is not None:
+        tokens.write_text(content)
+
+    assert [0] == [
+        sample.value
+        for sample in read_samples(guarded)
+        if sample.name == "pacifica_archive_token_file_usable"
+    ]
 
 
 class Away(MemoryArchive):

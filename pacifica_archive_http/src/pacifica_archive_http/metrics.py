@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     import falcon
     from prometheus_client.core import Metric
 
+    from pacifica_archive_http.tokens import TokenFile
+
 __all__ = [
     "DIRECTORY_VARIABLE",
     "SERIES",
@@ -486,13 +488,13 @@ class MetricsPage:
     Attributes:
         backend: its name.
         is_ready: whether the backend answered last; None: not known yet.
-        is_usable: whether the token file is; None: there is none.
+        tokens: the token file; None: there is none.
     """
 
     metrics: Metrics
     backend: str
     is_ready: Callable[[], bool | None]
-    is_usable: Callable[[], bool | None]
+    tokens: TokenFile | None
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer in the format that is asked for."""
@@ -511,7 +513,7 @@ class MetricsPage:
         """Yield what is the same in every worker, and is looked at only here."""
         found: Mapping[Series, bool | None] = {
             READY: self.is_ready(),
-            TOKENS: self.is_usable(),
+            TOKENS: None if self.tokens is None else self.tokens.is_usable(),
         }
         for series, value in found.items():
             if value is not None:

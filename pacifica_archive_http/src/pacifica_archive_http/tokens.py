@@ -312,6 +312,15 @@ class TokenFile:
             raise Unauthorized("the token has expired")
         return identity
 
+    def is_usable(self) -> bool:
+        """Whether the tokens in force are those of the file as it is now."""
+        try:
+            now = _stamp(self._path.stat())
+        except OSError:
+            return False
+        self._look()
+        return now == self._stamp
+
     def _look(self) -> Mapping[str, tuple[Token, Identity]]:
         """Return the tokens, read anew if the file has changed."""
         try:
