@@ -46,6 +46,9 @@ class Effect:
     #: "data", "mode", "mtime", an attribute's name, or "name:" and a name.
     what: str
     value: Any
+    #: Of a rename between directories: the number of its other half. File systems
+    #: with a journal keep both or neither.
+    other: int | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +138,7 @@ class Disk:
         self._change(self._descriptors[fd], name, None)
 
     def _do_link(self, call: Call) -> None:
-        inode = self._named(call.args[0], None)
+        inode = self._named(call.args[0], call.kwargs.get("src_dir_fd"))
         folder, name = self._at(call.args[1], call.kwargs.get("dst_dir_fd"))
         self._name(folder, name, inode)
 
@@ -144,6 +147,14 @@ class Disk:
         folder, name = self._at(call.args[1], call.kwargs.get("dst_dir_fd"))
         self._name(folder, name, inode)
         self._name(*self._at(call.args[0], None), None)
+
+    def _do_rename(self, call: Call) -> None:
+        source = self._at(call.args[0], call.kwargs["src_dir_fd"])
+        target = self._at(call.args[1], call.kwargs["dst_dir_fd"])
+        inode = self._names[source[0]][source[1]]
+        number = len(self.effects)
+        self._name(*target, inode, other=number + 1)
+        self._name(*source, None, other=number)
 
     def _do_unlink(self, call: Call) -> None:
         self._name(*self._at(call.args[0], call.kwargs.get("dir_fd")), None)
@@ -156,14 +167,16 @@ class Disk:
     def _change(self, inode: Inode, what: str, value: object) -> None:
         self.effects.append(Effect(inode, what, value))
 
-    def _name(self, folder: Inode, name: str, inode: Inode | None) -> None:
+    def _name(
+        self, folder: Inode, name: str, inode: Inode | None, other: int | None = None
+    ) -> None:
         if inode is None:
             del self._names[folder][name]
         else:
             self._names[folder][name] = inode
             if inode.is_directory:
                 self._names.setdefault(inode, {})
-        self._change(folder, f"name:{name}", inode)
+        self.effects.append(Effect(folder, f"name:{name}", inode, other))
 
     def _volatile(self, inode: Inode, what: str) -> Any:  # noqa: ANN401 (as set)
         return next(
@@ -208,6 +221,7 @@ class Disk:
         ]
         for choice in choices:
             lost = set(loose) - set(choice)
+            lost -= {n for n in lost if self.effects[n].other not in {None, *lost}}
             yield [e for n, e in enumerate(self.effects) if n not in lost]
 
     def find(self, left: Sequence[Effect], path: Path) -> Found | None:

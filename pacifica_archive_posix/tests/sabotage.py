@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,15 @@ import attrs
 import pytest
 
 from pacifica_archive_core import errnos
-from pacifica_archive_posix import adopt, archive, errors, files, incoming, record
+from pacifica_archive_posix import (
+    adopt,
+    archive,
+    errors,
+    files,
+    incoming,
+    record,
+    trash,
+)
 from pacifica_archive_posix.archive import PosixArchive
 from pacifica_archive_posix.digests import (
     Digested,
@@ -39,6 +48,7 @@ SETTLE = IncomingFile._settle
 READY = Directories.ready
 MOVE = IncomingFile.move
 SEAL = IncomingFile.seal
+STAT = trash._stat
 
 
 @attrs.frozen
@@ -118,6 +128,12 @@ FAULT = "test_faults.py::test_one_failing_call_leaves_the_old_file_or_the_new_on
 KILL = (
     "test_kill.py::test_a_writer_killed_at_any_system_call_leaves_the_old_file_or"
     "_the_new_one"
+)
+BACK = (
+    "test_trash.py::test_a_clock_that_was_set_back_between_two_archives_loses_nothing"
+)
+KILLED = (
+    "test_trash.py::test_who_is_killed_at_any_system_call_leaves_the_file_in_one_place"
 )
 NOBODY = "test_unprivileged.py::test_all_can_be_done_by_the_owner_of_the_prefix"
 WAY = "test_adopt.py::test_a_way_of_no_files_is_refused_at_once"
@@ -294,6 +310,24 @@ BREAKAGES = {
         "read_digests",
         read_and_prove,
         ("test_record.py::test_new_digests_do_not_prove_those_of_before",),
+    ),
+    "the clock is trusted": Breakage(
+        trash.Trash,
+        "_free_name",
+        lambda self, file_id, _trash: f"{file_id}.{time.time_ns()}",
+        (
+            BACK,
+            CONTRACT + "test_a_clock_that_does_not_go_on_loses_no_trashed_file[still]",
+        ),
+    ),
+    "a second name is a second file": Breakage(
+        trash,
+        "_stat",
+        lambda name, fd=None: STAT(name, fd) if ".trash" in name or fd else None,
+        (
+            "test_trash.py::test_a_second_name_of_a_stored_file_is_not_in_the_trash",
+            KILLED + "[undelete, flat]",
+        ),
     ),
     "a source is not looked at again": Breakage(
         adopt.Source,

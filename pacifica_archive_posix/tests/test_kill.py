@@ -10,37 +10,19 @@ import stat
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from forked import fork_and_wait
 from scenes import FILE_ID, NEW, SCENES, get, store
 from syscalls import killing, recorded
 
 from pacifica_archive_core import id2filename
 from pacifica_archive_posix import PosixArchive, PosixOptions
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 WRITES = 300
 KILLS = 10
 IDS = (3, 0x3039, 0x123456)
-
-
-def fork_and_wait(work: Callable[[], None]) -> int:
-    """Run something in a forked child; return what ended it."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns where there are threads, as those of a timeout plugin.
-        warnings.filterwarnings("ignore", message=".*fork", category=DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -145,7 +145,9 @@ def _walk(
         for name in (*names, None):
             found = os.fstat(directory)
             if (found.st_dev, found.st_ino) in avoided:
-                raise SourceRefused(file_id, "the source is a file being stored")
+                raise SourceRefused(
+                    file_id, "the source is a file being stored or deleted"
+                )
             if name is not None:
                 above = directory
                 directory = os.open(name, _DIRECTORY, dir_fd=above)

@@ -23,6 +23,7 @@ from pacifica_archive_core import (
     FileStatus,
     Media,
     NoSuchFile,
+    NotSupported,
     Residency,
     SourceRefused,
     StorageLevel,
@@ -49,11 +50,12 @@ from pacifica_archive_posix.files import PosixReader, PosixWriter
 from pacifica_archive_posix.incoming import Incoming, IncomingFile
 from pacifica_archive_posix.layout import Layout
 from pacifica_archive_posix.record import lock, record
+from pacifica_archive_posix.trash import Trash
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from pacifica_archive_core import ArchiveReader, ArchiveWriter, FileError
+    from pacifica_archive_core import ArchiveReader, ArchiveWriter, FileError, Trashed
 
 __all__ = ["PosixArchive", "PosixOptions", "TreeOptions", "version_of"]
 
@@ -136,7 +138,7 @@ class PosixArchive(Archive):
     Any number of processes and hosts may share it.
     A file is at ``prefix/12345`` or, with ``use_id2filename``, ``prefix/39/3039``;
     its mode is 0444. Unfinished files are in ``prefix/.incoming``; the opening of an
-    archive removes those whose writer is dead.
+    archive removes those whose writer is dead. Trashed ones are in ``prefix/.trash``.
 
     A backend for a file system with tape behind it replaces ``_open`` and ``_status``.
 
@@ -184,6 +186,12 @@ class PosixArchive(Archive):
         self._landmark = prefix if self._refusal and not marked else self._layout.marker
         self._directories = Directories(
             prefix, landmark=self._landmark, durable=self._durable
+        )
+        self._trash = Trash(
+            prefix,
+            landmark=self._landmark,
+            directories=self._directories,
+            durable=self._durable,
         )
 
     def _begin(self, *, marked: bool) -> None:
@@ -388,6 +396,71 @@ class PosixArchive(Archive):
                 f"file {file_id}: the archive was opened for reading only"
             ) from self._refusal
 
+    # --- the trash -------------------------------------------------------------
+
+    def trash(self, file_id: int) -> None:
+        """
+        Put the file into the trash: one rename.
+
+        Raises:
+            NoSuchFile: no file is stored under this id, or no longer.
+            FileDamaged: what is at its name is no regular file.
+            NotSupported: it is in another file system than the trash.
+            CommitUnclear: in the trash, or not: look at its status.
+        """
+        file_id = self._ready(file_id)
+        # A directory would be moved too.
+        self._stat(file_id)
+        directory, _, name = self._layout.path(file_id).rpartition("/")
+        try:
+            with opened(directory) as fd:
+                self._trash.put(file_id, name, fd)
+        except OSError as exc:
+            _refuse_other_file_system(file_id, exc)
+            raise self._error_of(exc, file_id, NAME) from exc
+
+    def undelete(self, file_id: int, *, deleted_ns: int | None = None) -> None:
+        """
+        Take a file back from the trash: that of the latest ``deleted_ns`` by default.
+
+        Raises:
+            NoSuchFile: none of this id is in the trash, or none of that time.
+            FileExists: the id is taken by now; the trash stays as it is.
+            NotSupported: the id's directory is in another file system than the trash.
+            CommitUnclear: back, or in the trash: look at its status.
+        """
+        file_id = self._ready(file_id)
+        try:
+            self._trash.take_back(file_id, deleted_ns, self._layout.path(file_id))
+        except OSError as exc:
+            _refuse_other_file_system(file_id, exc)
+            raise error_of(exc, file_id) from exc
+
+    def trashed(self) -> Iterator[Trashed]:
+        """Return what is in the trash, in no order."""
+        self.ensure_open()
+        return self._trashed()
+
+    def _trashed(self) -> Iterator[Trashed]:
+        try:
+            yield from self._trash.files(self._layout.path)
+        except OSError as exc:
+            raise error_of(exc) from exc
+
+    def empty_trash(self, before_ns: int, *, limit: int | None = None) -> int:
+        """
+        Destroy what was trashed before a time; return how many files that were.
+
+        Args:
+            before_ns: nanoseconds since 1970.
+            limit: destroy no more than that now.
+        """
+        self.ensure_open()
+        try:
+            return self._trash.empty(before_ns, limit)
+        except OSError as exc:
+            raise error_of(exc) from exc
+
     # --- adopting --------------------------------------------------------------
 
     def adopt(self, file_id: int, source: str, *, overwrite: bool = False) -> None:
@@ -408,7 +481,7 @@ class PosixArchive(Archive):
         """
         file_id = self._ready(file_id)
         self._ensure_writable(file_id)
-        forbidden = (self._incoming.path, self._layout.marker)
+        forbidden = (self._incoming.path, self._trash.path, self._layout.marker)
         with opened_source(
             file_id, source, roots=self._adopt_roots, forbidden=forbidden
         ) as found:
@@ -561,6 +634,13 @@ class PosixArchive(Archive):
                 self._missed_digests = True
             elif exc.errno != errno.ENODATA:
                 raise
+
+
+def _refuse_other_file_system(file_id: int, exc: OSError) -> None:
+    if exc.errno == errno.EXDEV:
+        raise NotSupported(
+            f"file {file_id}: its directory is in another file system than the trash"
+        ) from exc
 
 
 def _ensure_directory(prefix: str) -> None:
