@@ -203,6 +203,9 @@ NOX = f"nox=={importlib.metadata.version('nox')}"
 # What reads files by their ids through fsspec.
 FORMATS = ("dask", "h5netcdf", "h5py", "numpy", "pandas", "pyarrow", "xarray")
 
+# What makes requests of /openapi.json; each release of it finds something else.
+OPENAPI = ("schemathesis~=4.32.0",)
+
 # What this project replaces, with the framework of the day that runs it on Python 3.11
 # to 3.13: it asks for any.
 RELEASE_042 = ("pacifica-archiveinterface==0.4.2", "cherrypy==18.10.0")
@@ -446,7 +449,7 @@ def types(session: nox.Session) -> None:
     compiled = any(DISTRIBUTIONS[name].compiled for name in names)
     if compiled and not find_needs(session, ("compiler",)):
         session.skip("what is compiled has to be installed")
-    install(session, *names, more=(MYPY, NOX))
+    install(session, *names, more=(MYPY, NOX, *OPENAPI))
     # One run each: test modules of two distributions may have the same name.
     for name in names:
         session.run(
@@ -456,7 +459,13 @@ def types(session: nox.Session) -> None:
         # The benchmark starts the MariaDB of these tests.
         path = {"MYPYPATH": f"{DISTRIBUTIONS['hmssideband'].directory}/tests"}
         scripts = ("noxfile.py", "tests_repo")
-        for rest in (scripts, ("tests_migration",), ("tests_formats",), ("bench",)):
+        for rest in (
+            scripts,
+            ("tests_migration",),
+            ("tests_formats",),
+            ("tests_openapi",),
+            ("bench",),
+        ):
             session.run("mypy", f"--cache-dir=.mypy_cache/{rest[-1]}", *rest, env=path)
 
 
@@ -541,6 +550,13 @@ def formats(session: nox.Session) -> None:
     """Prove that the libraries of science read files by id, through a server."""
     install(session, "core", "posix", "http", more=FORMATS)
     session.run("pytest", "tests_formats", *session.posargs)
+
+
+@nox.session
+def openapi(session: nox.Session) -> None:
+    """Prove that servers answer as /openapi.json says (``--seconds N`` for each)."""
+    install(session, "posix", "http", more=OPENAPI)
+    session.run("pytest", "tests_openapi", *session.posargs)
 
 
 @nox.session
