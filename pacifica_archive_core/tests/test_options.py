@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,13 @@ from pacifica_archive_core import (
     option,
     to_bool,
 )
-from pacifica_archive_core.options import environment_prefix, is_secret, option_help
+from pacifica_archive_core.options import (
+    FileSecret,
+    check_command_line,
+    environment_prefix,
+    is_secret,
+    option_help,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +42,9 @@ class SiteOptions:
     password: str = option("of the database", default="", secret=True)
     pin: int = option("a secret number", default=0, converter=int, secret=True)
     wait_s: int = option("seconds", default=5, converter=int, aliases=("wait",))
+    token: str | None = option(
+        "who asks", default=None, secret=True, on_command_line=False
+    )
 
 
 class SiteArchive(Archive):
@@ -242,7 +252,10 @@ def test_an_unknown_key_is_refused_with_the_known_ones(
         "options given": {"given": {"prt": "17"}},
     }
     message = str(error(**sources[source]))
-    known = "flat, password, password_file, pin, pin_file, port, prefix, wait_s"
+    known = (
+        "flat, password, password_file, pin, pin_file, port, prefix, token,"
+        " token_file, wait_s"
+    )
 
     assert f"{source}: hms_sideband has no option 'prt'; known are {known}" == message
 
@@ -313,6 +326,40 @@ def test_a_secret_is_read_from_its_file(tmp_path: Path) -> None:
     file.write_text(f"{SECRET}\n", "utf-8")
 
     assert SECRET == load(given={**GIVEN, "password_file": str(file)}).password
+
+
+def test_a_secret_of_a_file_knows_its_file(tmp_path: Path) -> None:
+    """A token that is renewed there is to be read again."""
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n", "utf-8")
+
+    assert file == load(given={**GIVEN, "password_file": str(file)}).password.path
+
+
+def test_a_pickled_secret_of_a_file_is_its_name(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text(SECRET, "utf-8")
+    secret = FileSecret(tmp_path / "password")
+
+    assert SECRET.encode() not in pickle.dumps(secret)
+
+
+def test_a_pickled_secret_of_a_file_is_read_again(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("of yesterday", "utf-8")
+    pickled = pickle.dumps(FileSecret(tmp_path / "password"))
+    (tmp_path / "password").write_text(SECRET, "utf-8")
+
+    assert SECRET == pickle.loads(pickled)  # noqa: S301 (its own)
+
+
+def test_a_value_that_all_users_would_see_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_command_line(SiteArchive, {"prefix": "/p", "token": SECRET})
+
+    assert (
+        "-o token=... can be seen by every user of this host: give -o"
+        " token_file=FILE, or PACIFICA_ARCHIVE_HMSSIDEBAND_TOKEN in the environment"
+        == str(caught.value)
+    )
 
 
 def test_only_the_end_of_the_line_is_cut_from_a_secret(tmp_path: Path) -> None:
@@ -481,4 +528,5 @@ def test_an_option_keeps_its_help_and_its_secrecy() -> None:
         "password": ("of the database", True),
         "pin": ("a secret number", True),
         "wait_s": ("seconds", False),
+        "token": ("who asks", True),
     } == found

@@ -15,7 +15,11 @@ from pacifica_archive_core.errors import (
     BackendLoadError,
     UnknownBackend,
 )
-from pacifica_archive_core.options import find_config, load_options
+from pacifica_archive_core.options import (
+    check_command_line,
+    find_config,
+    load_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,6 +197,7 @@ class ArchiveSpec:
     def open(self) -> Archive:
         """Open the archive in this process; raises as ``open_archive`` does."""
         archive_class = load_backend(self.backend)
+        check_command_line(archive_class, self.given)
         # Not through open_archive: a key of ``given`` may be named as its keywords.
         return archive_class(
             load_options(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import configparser
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import attrs
 
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Configured",
+    "FileSecret",
+    "check_command_line",
     "environment_prefix",
     "find_config",
+    "is_for_command_line",
     "is_secret",
     "load_options",
     "option",
@@ -53,6 +56,32 @@ class Configured(Protocol):
         """The sections of the INI file, as an Archive class has them."""
 
 
+class FileSecret(str):
+    """
+    A secret that came out of a file, for who wants to look there again.
+
+    Args:
+        path: the file; its last line ends are no part of the secret.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be read.
+    """
+
+    __slots__ = ("path",)
+
+    path: Path
+
+    def __new__(cls, path: str | Path) -> Self:
+        """Read the file."""
+        secret = super().__new__(cls, Path(path).read_text("utf-8").rstrip("\r\n"))
+        secret.path = Path(path)
+        return secret
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Path]]:
+        """Let it be read anew elsewhere: a secret that lasts is not written down."""
+        return type(self), (self.path,)
+
+
 def option(
     help_text: str,
     *,
@@ -60,6 +89,7 @@ def option(
     converter: Callable[[Any], Any] | None = None,
     validator: Callable[[Any, Any, Any], Any] | None = None,
     secret: bool = False,
+    on_command_line: bool = True,
     aliases: tuple[str, ...] = (),
 ) -> Any:  # noqa: ANN401 (what attrs.field returns: any type)
     """
@@ -73,6 +103,8 @@ def option(
         validator: an attrs validator.
         secret: keep it out of repr and messages, and accept ``<name>_file``,
             the path of a file that holds it.
+        on_command_line: ``-o`` takes its value; every user of a host sees the
+            command lines of all.
         aliases: older names, taken in INI files and from callers, but not in
             the environment.
     """
@@ -81,7 +113,12 @@ def option(
         converter=converter,
         validator=validator,
         repr=not secret,
-        metadata={"help": help_text, "secret": secret, "aliases": aliases},
+        metadata={
+            "help": help_text,
+            "secret": secret,
+            "on_command_line": on_command_line,
+            "aliases": aliases,
+        },
     )
 
 
@@ -93,6 +130,27 @@ def option_help(field: attrs.Attribute[Any]) -> str:
 def is_secret(field: attrs.Attribute[Any]) -> bool:
     """Whether an option was declared secret."""
     return bool(field.metadata["secret"])
+
+
+def is_for_command_line(field: attrs.Attribute[Any]) -> bool:
+    """Whether ``-o`` takes the value of an option."""
+    return bool(field.metadata["on_command_line"])
+
+
+def check_command_line(archive_class: Configured, given: Mapping[str, str]) -> None:
+    """
+    Refuse what has no place on a command line.
+
+    Raises:
+        ConfigError: the value of such an option is given.
+    """
+    for name, field in attrs.fields_dict(archive_class.options_class).items():
+        if name in given and not is_for_command_line(field):
+            variable = f"{environment_prefix(archive_class)}{name.upper()}"
+            raise ConfigError(
+                f"-o {name}=... can be seen by every user of this host: give"
+                f" -o {name}_file=FILE, or {variable} in the environment"
+            )
 
 
 def option_aliases(field: attrs.Attribute[Any]) -> tuple[str, ...]:
@@ -215,7 +273,7 @@ def _without_secret_files(
         if name in values:
             raise ConfigError(f"{source}: give {name} or {name}_file, not both")
         try:
-            values[name] = Path(str(path)).read_text("utf-8").rstrip("\r\n")
+            values[name] = FileSecret(str(path))
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(f"{source}: {name}_file cannot be read") from exc
     return values

@@ -16,6 +16,7 @@ from pacifica_archive_core.cli.selection import (
 from pacifica_archive_core.errors import BackendError
 from pacifica_archive_core.options import (
     environment_prefix,
+    is_for_command_line,
     is_secret,
     option_aliases,
     option_help,
@@ -104,7 +105,8 @@ def _ways(archive_class: type[Archive], field: attrs.Attribute[Any]) -> Iterator
         flag, old = (
             (" or --prefix VALUE", ", PAI_PREFIX") if name == "prefix" else ("", "")
         )
-        yield f"command line: -o {name}={value}{flag}"
+        if is_for_command_line(field) or name != field.name:
+            yield f"command line: -o {name}={value}{flag}"
         yield f"environment:  {environment_prefix(archive_class)}{name.upper()}{old}"
         aliases = "".join(f", {alias}" for alias in option_aliases(field))
         yield f"INI file:     [{sections}] {name}{aliases}"
