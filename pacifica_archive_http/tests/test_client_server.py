@@ -43,7 +43,13 @@ from pacifica_archive_core import (
 from pacifica_archive_core.records import record_of
 from pacifica_archive_http.client import HttpArchive, HttpOptions
 from pacifica_archive_http.client.server import Lost, Patience, Server
-from pacifica_archive_http.status_table import PROBLEMS, PreconditionFailed
+from pacifica_archive_http.status_table import (
+    PROBLEMS,
+    DeleteDenied,
+    Forbidden,
+    PreconditionFailed,
+    Unauthorized,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +119,7 @@ CHANGES = [
         Reply(status=504),
         Reply(status=429),
         problem("transfers-busy", 503),
+        problem("client-busy", 429),
         Reply(headers={"Content-Length": "9"}, body=b"short", cut=True),
     ],
 )
@@ -320,6 +327,10 @@ def test_no_message_says_where_the_server_is() -> None:
         ("access-denied", AccessDenied),
         ("archive-unavailable", ArchiveUnavailable),
         ("transfers-busy", ArchiveUnavailable),
+        ("client-busy", ArchiveUnavailable),
+        ("unauthorized", AccessDenied),
+        ("forbidden", AccessDenied),
+        ("delete-denied", AccessDenied),
         ("config-error", CommitUnclear),
         ("internal-error", CommitUnclear),
         ("of-a-later-server", CommitUnclear),
@@ -345,6 +356,8 @@ def test_every_problem_of_the_server_is_an_error_of_its_class(
     expected: type[Exception] = ArchiveUnavailable
     if kind is PreconditionFailed:
         expected = FileExists
+    elif kind in {Unauthorized, Forbidden, DeleteDenied}:
+        expected = AccessDenied
     elif of_ours and kind is not ArchiveError:
         expected = kind
     error, _ = found(

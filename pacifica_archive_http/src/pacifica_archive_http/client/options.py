@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 import attrs
 
 from pacifica_archive_core import option
+from pacifica_archive_core.options import FileSecret
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["HttpOptions", "to_url"]
+__all__ = ["HttpOptions", "to_token", "to_url"]
 
 
 def to_url(value: str) -> str:
@@ -45,6 +46,20 @@ def to_url(value: str) -> str:
     ):
         raise allowed
     return value.rstrip("/")
+
+
+def to_token(value: str) -> str:
+    """
+    Check a token: what a field ``Authorization: Bearer`` can hold.
+
+    Raises:
+        ValueError: it is none; the message is not of the token.
+    """
+    bare = value.strip()
+    if not (bare and bare.isascii() and bare.isprintable() and " " not in bare):
+        raise ValueError("a token is of visible ASCII characters, without blanks")
+    # One of a file stays what it is, blanks of its end and all.
+    return value if isinstance(value, FileSecret) else bare
 
 
 def _seconds(least: float) -> Callable[[Any], float]:
@@ -105,6 +120,24 @@ class HttpOptions:
         " which have their own",
         default=32,
         converter=_count,
+    )
+    token: str | None = option(
+        "token that is sent with each request; its file is read again when it changes",
+        default=None,
+        converter=attrs.converters.optional(to_token),
+        secret=True,
+        on_command_line=False,
+    )
+    cert_file: str | None = option(
+        "certificate of this client (PEM), its chain behind it, for servers that"
+        " ask for one",
+        default=None,
+        converter=attrs.converters.optional(str),
+    )
+    key_file: str | None = option(
+        "its private key (PEM, without a password); in cert_file by default",
+        default=None,
+        converter=attrs.converters.optional(str),
     )
     ca_file: str | None = option(
         "file of the certificates (PEM) that the server's may be signed by; those"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import ipaddress
 import json
+import logging
 import random
 import re
 import socket
@@ -33,6 +35,7 @@ from pacifica_archive_core import (
     NotSupported,
 )
 from pacifica_archive_core.records import make_error
+from pacifica_archive_http.client.token import TokenSource
 from pacifica_archive_http.status_table import PROBLEMS
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ __all__ = [
     "settled",
 ]
 
+_log = logging.getLogger(__name__)
+
 #: What a connection of urllib3's raises when it fails.
 FAILURES = (HTTPError, http.client.HTTPException, OSError)
 
@@ -65,10 +70,14 @@ _KINDS: Mapping[str, type[Exception]] = {
     problem.name: kind for kind, problem in PROBLEMS.items()
 } | {
     # No other precondition is ever sent than If-None-Match: *.
-    "precondition-failed": FileExists
+    "precondition-failed": FileExists,
+    # Who asks may not, whoever it is that says so.
+    **dict.fromkeys(("unauthorized", "forbidden", "delete-denied"), AccessDenied),
 }
+#: Problems that go away: there are too many transfers.
+_BUSY = {"transfers-busy", "client-busy"}
 #: Problems of a change that was not made, or of which it is said what is unclear.
-_SETTLED = {"transfers-busy"} | {
+_SETTLED = _BUSY | {
     name for name, kind in _KINDS.items() if issubclass(kind, (FileError, *_OF_STORES))
 }
 #: What is said otherwise here than by the server.
@@ -84,6 +93,14 @@ _BY_NAME = {problem.name: problem for problem in PROBLEMS.values()}
 _URN = "urn:pacifica-archive:"
 #: What a proxy answers whose server is away or busy.
 _PASSING = frozenset({429, 502, 503, 504})
+#: What a proxy answers who may not pass.
+_REFUSING = frozenset({401, 403, 407})
+#: What a server says of the certificate of a client, as openssl tells it.
+_ABOUT_CERTIFICATES = re.compile(
+    "ALERT_(CERTIFICATE_|BAD_CERTIFICATE|UNSUPPORTED_CERT|UNKNOWN_CA|ACCESS_DENIED)"
+)
+#: RFC 6750 section 3.
+_SCOPE = re.compile(r'scope="([a-z ]+)"')
 #: Bytes of the longest answer that is no file: a thousand statuses are 1 MB.
 _LONGEST = 1 << 26
 #: Seconds of the first and of the longest pause between two tries.
@@ -241,7 +258,7 @@ class Server:
         ensure_open: raises what is to be raised when the archive is closed.
 
     Raises:
-        ConfigError: ``ca_file`` cannot be used.
+        ConfigError: ``ca_file`` or ``cert_file`` cannot be used.
     """
 
     def __init__(self, options: HttpOptions, ensure_open: Callable[[], None]) -> None:
@@ -249,8 +266,17 @@ class Server:
         self._ensure_open = ensure_open
         self._base = urlsplit(options.prefix).path
         self._tls: dict[str, Any] = {}
-        if options.prefix.lower().startswith("https:"):
-            self._tls["ssl_context"] = _tls_context(options.ca_file)
+        self._token = TokenSource(options.token)
+        if options.key_file is not None and options.cert_file is None:
+            raise ConfigError("key_file wants cert_file")
+        parts = urlsplit(options.prefix)
+        if parts.scheme == "https":
+            self._tls["ssl_context"] = _tls_context(options)
+        elif self._token and not _is_loopback(parts.hostname or ""):
+            _log.warning(
+                "the token goes to the archive in the clear: give an address with"
+                " https://"
+            )
         self._pool = self._new_pool(maxsize=options.max_connections, block=True)
         # Else readers that are left in the midst of a window would starve all others.
         self._streams = self._new_pool(maxsize=_KEPT_STREAMS, block=False)
@@ -310,15 +336,37 @@ class Server:
         Raises:
             Lost: nothing is.
         """
+        # No coding: a part of a file is counted in the file's bytes.
+        fields = {"Accept-Encoding": "identity", **(headers or {})}
         pool = self._streams if long else self._pool
+        token = self._token.headers()
+        answer = self._fetch(pool, method, path, {**fields, **token}, body)
+        if (
+            answer.status == HTTPStatus.UNAUTHORIZED
+            # What is sent once is not begun anew.
+            and not isinstance(body, Upload)
+            and self._token.renew(token.get("Authorization"))
+        ):
+            answer.close()
+            token = self._token.headers()
+            answer = self._fetch(pool, method, path, {**fields, **token}, body)
+        return answer
+
+    def _fetch(
+        self,
+        pool: urllib3.HTTPConnectionPool,
+        method: str,
+        path: str,
+        headers: dict[str, str],
+        body: bytes | Upload | None,
+    ) -> Answer:
         try:
             return Answer(
                 pool.urlopen(
                     method,
                     self._base + path,
                     body=body,
-                    # No coding: a part of a file is counted in the file's bytes.
-                    headers={"Accept-Encoding": "identity", **(headers or {})},
+                    headers=headers,
                     retries=False,
                     redirect=False,
                     assert_same_host=False,
@@ -426,7 +474,7 @@ class Server:
                 connection.request(
                     "PUT",
                     self._base + f"/files/{file_id}",
-                    headers=headers,
+                    headers={**headers, **self._token.headers()},
                     preload_content=False,
                     decode_content=False,
                 )
@@ -507,22 +555,29 @@ def refusal_of(
     """
     name, text = _read_problem(answer, data)
     if name is None:
-        if answer.status in _PASSING:
-            return Lost(f"the archive is not there: status {answer.status}")
-        return no_archive(f"status {answer.status}")
+        return _refusal_of_another(answer.status)
     problem = _BY_NAME.get(name)
     if problem is not None:
         text = text.removesuffix(problem.advice).removesuffix("; ")
-    if name == "transfers-busy":
+    if name in _BUSY:
         return Lost(text or name)
     kind = {**_KINDS, **special}.get(name, ArchiveError)
     if issubclass(kind, FileError) and file_id is not None:
         return make_error(kind.__name__, file_id, _REASONS.get(name, text))
     # The answer to a HEAD has no text.
-    text = text or (problem.title.lower() if problem else name)
+    text = text or _scope_in(answer) or (problem.title.lower() if problem else name)
     if issubclass(kind, _OF_STORES):
         return kind(text)
     return ArchiveUnavailable(f"the server fails: {text}")
+
+
+def _refusal_of_another(status: int) -> ArchiveError | Lost:
+    """Return what to raise for what a proxy says."""
+    if status in _PASSING:
+        return Lost(f"the archive is not there: status {status}")
+    if status in _REFUSING:
+        return AccessDenied(f"what is before the archive refuses: status {status}")
+    return no_archive(f"status {status}")
 
 
 def settled(
@@ -570,13 +625,24 @@ def _read_problem(answer: Answer, data: bytes) -> tuple[str | None, str]:
     return name, str(document.get("detail", ""))
 
 
+def _scope_in(answer: Answer) -> str:
+    """Return what the answer to a HEAD says of the scope that is missing."""
+    found = _SCOPE.search(answer.headers.get("WWW-Authenticate", ""))
+    return f"this needs the scope {found[1]}" if found else ""
+
+
 def _lost(exc: Exception) -> Lost:
-    """Return what a failed connection is; ArchiveUnavailable if it stays so."""
+    """Return what a failed connection is; raise ArchiveError if it stays so."""
     if isinstance(exc, SSLError) and exc.args:
         exc = exc.args[0]
     if isinstance(exc, ssl.SSLCertVerificationError):
         raise ArchiveUnavailable(
             "the certificate of the archive's server is not one of those accepted"
+        ) from exc
+    if isinstance(exc, ssl.SSLError) and _ABOUT_CERTIFICATES.search(exc.reason or ""):
+        raise AccessDenied(
+            "the archive's server asks for another certificate of this client:"
+            " cert_file"
         ) from exc
     lost = Lost("the archive does not answer")
     lost.__cause__ = exc
@@ -591,8 +657,29 @@ def _cut(connection: HTTPConnection) -> None:
             sock.shutdown(socket.SHUT_RDWR)
 
 
-def _tls_context(ca_file: str | None) -> ssl.SSLContext:
+def _tls_context(options: HttpOptions) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        context = ssl.create_default_context(cafile=options.ca_file)
     except OSError as exc:
         raise ConfigError("ca_file is no file of certificates") from exc
+    if options.cert_file is not None:
+        try:
+            context.load_cert_chain(
+                options.cert_file,
+                options.key_file,
+                # Else openssl would ask the terminal.
+                password=lambda: b"",
+            )
+        except OSError as exc:
+            raise ConfigError(
+                "cert_file, key_file: are no certificate and its key, without a"
+                " password"
+            ) from exc
+    return context
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
