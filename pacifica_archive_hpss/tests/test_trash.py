@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -356,6 +358,25 @@ def test_what_another_destroyed_is_not_counted(
     assert count == trashed.empty_trash(2**63)
 
 
+def test_a_second_thread_waits_until_the_first_has_taken_the_file_back(
+    trashed: HpssArchive, place: Place
+) -> None:
+    """Else the two could give one file two names, with a third that trashes it."""
+    place.simulator.counters(reset=True)
+    place.simulator.rule("Unlink:1:hang")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(refusal, trashed.undelete, FILE_ID)
+        while place.simulator.counters()["calls"].get("hpss_Unlink", 0) == 0:
+            time.sleep(0.001)
+        second = pool.submit(refusal, trashed.undelete, FILE_ID)
+        # What does not wait is done by then.
+        wait([second], 0.2)
+        place.simulator.clear_rules()
+        found = first.result(60), type(second.result(60))
+
+    assert (None, NoSuchFile) == found
+
+
 # --- who died between the link and the unlink ---------------------------------------
 
 
@@ -423,6 +444,7 @@ def test_a_file_with_a_name_elsewhere_is_in_the_trash(
 ) -> None:
     """A commit that could not remove its own name left one, too."""
     (name,) = names(place)
+    store(trashed, FILE_ID, NEW)
     session().call(lib.pah_link, place.prefix + name, f"{place.prefix}/.incoming/x")
 
     assert ([len(OLD)], 1) == (
