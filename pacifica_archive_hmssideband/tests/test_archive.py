@@ -526,6 +526,44 @@ def test_without_a_database_files_are_stored_read_and_deleted(
     assert (OLD, "st_blocks") == (found, source)
 
 
+def test_without_a_database_an_archive_is_ready(
+    archive: HmsSidebandArchive, server: MariaDb
+) -> None:
+    """It serves, so it is not to be taken out of a balancer."""
+    server.stop()
+    archive.ready()
+
+    with pytest.raises(ArchiveUnavailable):
+        archive.check()
+
+
+def test_an_archive_that_is_not_mounted_is_not_ready(
+    archive: HmsSidebandArchive,
+) -> None:
+    prefix = archive.options.prefix
+    away = prefix.rename(prefix.parent / "away")
+    prefix.mkdir()
+    with pytest.raises(ArchiveUnavailable):
+        archive.ready()
+    prefix.rmdir()
+    away.rename(prefix)
+
+
+def test_without_a_database_files_go_into_the_trash_and_come_back(
+    options: HmsSidebandOptions, server: MariaDb
+) -> None:
+    server.stop()
+    with HmsSidebandArchive(options) as archive:
+        store(archive, OLD)
+        before = archive.status(FILE_ID).version
+        archive.trash(FILE_ID)
+        listed = [one.file_id for one in archive.trashed()]
+        archive.undelete(FILE_ID)
+        after = archive.status(FILE_ID).version
+
+    assert ([FILE_ID], before) == (listed, after)
+
+
 def test_a_closed_archive_has_no_connections(
     options: HmsSidebandOptions, server: MariaDb
 ) -> None:

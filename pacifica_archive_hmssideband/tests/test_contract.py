@@ -13,6 +13,7 @@ from pacifica_archive_core import (
     SupportsAdopt,
     SupportsLocalPath,
     SupportsRecord,
+    SupportsTrash,
 )
 from pacifica_archive_core.testing.base import content, store
 from pacifica_archive_core.testing.tape import TapeContract
@@ -136,3 +137,7 @@ def test_hmssideband_records() -> None:
 
 def test_hmssideband_has_local_paths() -> None:
     assert issubclass(HmsSidebandArchive, SupportsLocalPath)
+
+
+def test_hmssideband_has_a_trash() -> None:
+    assert issubclass(HmsSidebandArchive, SupportsTrash)

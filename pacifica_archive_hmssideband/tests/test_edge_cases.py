@@ -1389,6 +1389,37 @@ def test_group_26_a_path_that_a_rename_gave_to_another_is_not_believed(
         assert TAPE == told(archive.status(ID))
 
 
+def test_group_26_the_inode_tells_of_a_file_that_was_in_the_trash(
+    site: Site, by_path: HmsSidebandArchive, by_inode: HmsSidebandArchive
+) -> None:
+    """Though the database has its path in the trash still."""
+    found = site.whole(ID)
+    site.row(f"{SITE}/39/3039", same_inode_of(found), online=0)
+    by_inode.trash(ID)
+    (path,) = (site.prefix / ".trash").iterdir()
+    site.database.execute(
+        f"UPDATE sam_path SET path = '{SITE}/.trash/'"  # noqa: S608 (paths of this module)
+        f" WHERE path = '{SITE}/39/'",
+        f"UPDATE sam_file SET name = '{path.name}' WHERE name = '3039'",  # noqa: S608 (as above)
+    )
+    by_inode.undelete(ID)
+
+    assert (GUESSED_DISK, TAPE) == (told(by_path.status(ID)), told(by_inode.status(ID)))
+
+
+def test_group_26_the_row_of_a_trashed_file_is_not_that_of_the_next_one(
+    site: Site, by_inode: HmsSidebandArchive
+) -> None:
+    """Which has the path that the database has not renamed yet."""
+    found = site.whole(ID)
+    site.row(f"{SITE}/39/3039", same_inode_of(found), online=0)
+    before = told(by_inode.status(ID))
+    by_inode.trash(ID)
+    site.whole(ID)
+
+    assert (TAPE, GUESSED_DISK) == (before, told(by_inode.status(ID)))
+
+
 # --- 29: polling ---------------------------------------------------------------
 
 

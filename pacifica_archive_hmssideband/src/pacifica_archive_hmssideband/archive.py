@@ -337,6 +337,15 @@ class HmsSidebandArchive(PosixArchive):
                 " set the option inode_lookup to false"
             )
 
+    def ready(self) -> None:
+        """
+        Raise as ``check`` does, but for the database: files are served without it.
+
+        Raises:
+            ArchiveUnavailable, AccessDenied: as PosixArchive does.
+        """
+        super().check()
+
 
 def _version(found: os.stat_result, token: str | None) -> str:
     # The size tells of a file that an operator has mended in its place.

@@ -43,7 +43,7 @@ MTIME_NS = 1_234_567_890 * 10**9
 THREADS = 32
 STEPS = 25
 IDS = range(4)
-KILLS = 6
+KILLS = 4
 
 
 def version(number: int) -> bytes:
