@@ -14,7 +14,15 @@ from asking import ByCall, close, environment
 
 from pacifica_archive_core import MemoryArchive
 from pacifica_archive_http import make_app
-from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
+from pacifica_archive_http.access import Identity
+from pacifica_archive_http.access_log import (
+    EXCHANGE,
+    AccessLog,
+    JsonLines,
+    LineBuffer,
+    open_log,
+)
+from pacifica_archive_http.metrics import Metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -190,6 +198,29 @@ def test_ids_of_our_own_differ(logged: _Logged) -> None:
     answers: list[Answer] = [logged("HEAD", "/5") for _ in range(100)]
 
     assert 100 == len({answer.headers["x-request-id"] for answer in answers})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ['a"b', "a\nb", "\u00e9\U0001f40c", "\ud800", "\x00" * 999, "\U0001f40c" * 999],
+    ids=ascii,
+)
+def test_no_name_breaks_a_line(name: str) -> None:
+    """The subject of a JSON Web Token is whatever its issuer likes."""
+    lines: list[bytes] = []
+
+    def app(env: dict[str, Any], _start: object) -> list[bytes]:
+        env[EXCHANGE].who = Identity(name=name, kind="jwt", grants=())
+        return []
+
+    logged = AccessLog(app, lines.append, Metrics(None))
+    env = environment("A" * 5000, "/" + "%E9" * 5000, b"", {"X-Request-Id": "a" * 128})
+    logged(env, lambda *_args: bytearray().extend)
+
+    (line,) = lines
+    assert line.endswith(b"}\n")
+    assert len(line) <= 4096
+    assert name.startswith(json.loads(line)["who"])
 
 
 @pytest.mark.parametrize("text", ['/"quoted"', "/a%0Ab", "/%ff%00", "/" + "%E9" * 5000])

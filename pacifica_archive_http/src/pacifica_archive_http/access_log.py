@@ -46,9 +46,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~:/+=@-]{1,128}")
 _STDERR = 2
 #: Bytes that a pipe takes whole, so that the lines of workers never mix in it.
 _PIPE_BUF = 4096
-#: Keeps a line below that, with each character as an escape of six.
-_MAX_PATH = 512
-#: As for the path; a subject is 255 characters at most (OpenID Connect Core 8).
+#: These keep a line below that, with each character as an escape of six, or of twelve
+#: where it is not ASCII. No address that is one of ours is as long.
+_MAX_PATH = 256
+#: A subject has 255 characters of ASCII at most (OpenID Connect Core 1.0 section 8).
 _MAX_NAME = 255
 
 
@@ -175,7 +176,7 @@ class Exchange:
                 f',"request_id":"{self.request_id}"'
                 f',"client":{quoted(env.get("REMOTE_ADDR") or "")}'
                 + (
-                    f',"who":{quoted(who.name[:_MAX_NAME])},"auth":"{who.kind}"'
+                    f',"who":{quoted(_shortened(who.name))},"auth":"{who.kind}"'
                     if (who := self.who)
                     else ""
                 )
@@ -229,6 +230,10 @@ class AccessLog:
         body = self._app(env, start)
         exchange.answered(body)
         return body
+
+
+def _shortened(name: str) -> str:
+    return name[: _MAX_NAME if name.isascii() else _MAX_NAME // 2]
 
 
 @functools.lru_cache(maxsize=8)
