@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -54,6 +55,8 @@ class Mixed:
     """
     Threads that store, replace, read, look at, stage and delete the same few files.
 
+    They put them into the trash too, take them back and empty it.
+
     Every byte that is read is checked: it says whose it is, of which version, and
     how it goes on. Meanwhile files go to tape and come back, and transfers are cut.
     """
@@ -89,7 +92,7 @@ class Mixed:
         acts = (
             *(self._put, self._put, self._get, self._get, self._get, self._get_part),
             *(self._look, self._digests, self._stage, self._stage_many),
-            *(self._recall, self._delete),
+            *(self._recall, self._delete, self._trash, self._undelete, self._empty),
         )
         while self._running():
             act = chance.choice(acts)
@@ -196,6 +199,19 @@ class Mixed:
     def _delete(self, chance: random.Random, file_id: int, _serial: int) -> None:
         if chance.random() < 0.3:
             self._archive.delete(file_id)
+
+    def _trash(self, _chance: random.Random, file_id: int, _serial: int) -> None:
+        self._archive.trash(file_id)
+
+    def _undelete(self, _chance: random.Random, file_id: int, _serial: int) -> None:
+        self._archive.undelete(file_id)
+
+    def _empty(self, chance: random.Random, _file_id: int, _serial: int) -> None:
+        # Of a few, lest each thread but waits for listings.
+        for trashed in itertools.islice(self._archive.trashed(), 5):
+            if trashed.file_id not in IDS or trashed.size < 0:
+                self._fault(f"in the trash: {trashed}")
+            self._archive.empty_trash(trashed.deleted_ns, limit=chance.randrange(3))
 
 
 def mixed(archive: HpssArchive, simulator: Simulator, seconds: str) -> object:

@@ -63,6 +63,7 @@ _NAME_SIZE = 1024
 #: No character of XML: what HPSS makes of those is not known, and we write none.
 _VALUE = b"1 12345 00ff-499602d2-64 sha-256:00 with%20space:ff"
 _FIRST, _SECOND, _ADOPTED, _STAGED, _BATCHED = 0x3039, 0x1, 0x3139, 0x3239, 0x3339
+_TRASHED = 0x3439
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +113,13 @@ GUESSES: Mapping[str, Guess] = {
     ),
     "open and replaced": Guess(
         section="8.13", text="a file that is open is read on when it is replaced"
+    ),
+    "open and renamed": Guess(
+        section="8.13", text="a file that is open is read on when its name is moved"
+    ),
+    "renamed": Guess(
+        section="8.13",
+        text="bitfile, size and mtime stay when a file is moved to another directory",
     ),
     "unlink read-only": Guess(
         section="6", text="a file of mode 0444 is removed without a chmod"
@@ -403,6 +411,26 @@ class Trials:
         except NoSuchFile:
             return "gone, the second time NoSuchFile; who had it open reads on"
         raise Failed("it could be deleted twice")
+
+    def trash(self) -> str:
+        self._store(_TRASHED, _OLD)
+        version = self._archive.status(_TRASHED).version
+        with self._opened(_TRASHED) as reader:
+            before = reader.read(1000)
+            self._archive.trash(_TRASHED)
+            with self._guess("open and renamed"):
+                after = reader.readall()
+                _ensure(before + after == _OLD, "who had it open reads other bytes")
+        (found,) = self._archive.trashed()
+        _ensure(found.size == _SIZE, f"in the trash it is of {found.size} bytes")
+        self._archive.undelete(_TRASHED)
+        with self._guess("renamed"):
+            now = self._archive.status(_TRASHED).version
+            _ensure(now == version, f"version {version} became {now}")
+        self._archive.trash(_TRASHED)
+        count = self._archive.empty_trash(2**63)
+        _ensure(count == 1, f"{count} files were destroyed, not 1")
+        return "moved there and back, and destroyed; who had it open reads on"
 
     def adopt(self) -> str:
         source = self._write("source", _OLD)
@@ -770,6 +798,7 @@ TRIALS: Mapping[str, tuple[Callable[[Trials], str], tuple[str, ...]]] = {
     "stage": (Trials.stage, ("purge",)),
     "stage a batch": (Trials.stage_batch, ("purge",)),
     "recall": (Trials.recall, ("stage",)),
+    "trash": (Trials.trash, ("archive",)),
     "delete": (Trials.delete, ("archive",)),
 }
 

@@ -115,6 +115,7 @@ def test_threads_of_one_archive_find_every_byte_right(
     assert {
         *("get done", "get FileOffline", "recall done", "put done", "stage done"),
         *("delete done", "digests done", "get_part done", "stage_many done"),
+        *("trash done", "undelete done", "empty done"),
     } <= done.keys()
 
 
