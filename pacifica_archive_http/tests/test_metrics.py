@@ -30,6 +30,7 @@ from pacifica_archive_http import make_app
 from pacifica_archive_http.access import RULES, Scope
 from pacifica_archive_http.metrics import SERIES, Metrics, find_route
 from pacifica_archive_http.options import Deletion, Monitoring, ServerOptions
+from pacifica_archive_http.status_table import PROBLEMS
 from pacifica_archive_http.testing import LiveServer, running_server
 from pacifica_archive_http.tokens import add_token
 
@@ -88,6 +89,25 @@ def test_a_request_is_counted_with_what_became_of_it(ask: ByCall) -> None:
             problem="no-such-file",
         ),
     )
+
+
+def test_a_problem_is_told_before_there_is_one(ask: ByCall) -> None:
+    before = {
+        sample.labels["problem"]: sample.value
+        for sample in read_samples(ask)
+        if sample.name == "pacifica_archive_problems_total"
+    }
+
+    assert {
+        **{problem.name: 0 for problem in PROBLEMS.values()},
+        "client-gone": 0,
+    } == before
+
+
+def test_a_problem_is_counted(ask: ByCall) -> None:
+    ask("GET", "/7")
+
+    assert 1 == read_number(ask, "problems_total", problem="no-such-file")
 
 
 def test_a_request_is_timed(ask: ByCall) -> None:
@@ -230,6 +250,7 @@ def test_an_upload_is_in_flight_until_its_end(ask: ByCall) -> None:
         ("DELETE", "/7", None, "delete", "no-such-file"),
         ("POST", "/files/status", b"5\n", "status_many", "ok"),
         ("POST", "/files/stage", b"5\n", "stage_many", "ok"),
+        ("GET", "/readyz", None, "ready", "ok"),
     ],
 )
 def test_calls_of_the_backend_are_counted_and_timed(

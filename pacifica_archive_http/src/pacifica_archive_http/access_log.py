@@ -22,7 +22,7 @@ import traceback
 from json.encoder import encode_basestring_ascii as quoted
 from typing import TYPE_CHECKING, Any, Literal
 
-from pacifica_archive_http.status_table import Problem, find_problem
+from pacifica_archive_http.status_table import CLIENT_GONE, Problem, find_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -153,7 +153,7 @@ class Exchange:
         """
         seconds = time.perf_counter() - self._began
         env = self._env
-        error = self.error or (None if complete else "client-gone")
+        error = self.error or (None if complete else CLIENT_GONE)
         if self._moving:
             self.metrics.moving(self._moving, -1)
         self.metrics.finish(

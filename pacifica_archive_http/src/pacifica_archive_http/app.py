@@ -137,7 +137,7 @@ def make_app(
             clients=clients or ClientPlaces(options.client_transfers),
         ),
     }
-    readiness = Readiness(shared["archive"])
+    readiness = Readiness(shared["archive"], metrics)
     files = {
         **shared,
         "options": options,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import falcon
 
     from pacifica_archive_core import Archive
+    from pacifica_archive_http.metrics import Metrics
 
 __all__ = ["Alive", "Readiness", "Ready"]
 
@@ -32,6 +33,7 @@ class Readiness:
 
     Args:
         archive: returns the archive, which it may open.
+        metrics: count and time what is asked.
     """
 
     #: Seconds that the backend has.
@@ -39,8 +41,9 @@ class Readiness:
     #: Seconds that its answer counts.
     CACHED_S = 1.0
 
-    def __init__(self, archive: Callable[[], Archive]) -> None:
+    def __init__(self, archive: Callable[[], Archive], metrics: Metrics) -> None:
         self._archive = archive
+        self._metrics = metrics
         self._changed = threading.Condition()
         #: When the backend was asked that has not answered; None: it has.
         self._asked: float | None = None
@@ -89,7 +92,9 @@ class Readiness:
         reason = None
         error = None
         try:
-            self._archive().ready()
+            archive = self._archive()
+            with self._metrics.operation("ready"):
+                archive.ready()
         except Exception as exc:  # noqa: BLE001 (a boundary, as that of HTTP is)
             problem = find_problem(type(exc))
             # Only what may leave the server: the log has the rest.

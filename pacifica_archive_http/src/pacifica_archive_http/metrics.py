@@ -38,7 +38,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from pacifica_archive_core import ArchiveError, ConfigError
 from pacifica_archive_http.access import RULES
-from pacifica_archive_http.status_table import find_problem
+from pacifica_archive_http.status_table import CLIENT_GONE, PROBLEMS, find_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -104,6 +104,13 @@ REQUESTS = Series(
     text="requests that were answered, downloads when they ended; problem is the"
     " last word of the problem type, or client-gone, or empty",
     labels=("verb", "route", "status", "problem"),
+)
+FAILURES = Series(
+    name="pacifica_archive_problems_total",
+    kind="counter",
+    text="requests that ended in a problem; each is told from the start, so that an"
+    " alarm sees the first one too",
+    labels=("problem",),
 )
 SECONDS = Series(
     name="pacifica_archive_request_duration_seconds",
@@ -189,8 +196,8 @@ INFO = Series(
 
 #: All that there is, in the order of the docs.
 SERIES = (
-    *(REQUESTS, SECONDS, RECEIVED, SENT, IN_FLIGHT, BUSY, LOGINS, OFFLINE, STAGES),
-    *(OPERATIONS, OPERATION_SECONDS, READY, TOKENS, INFO),
+    *(REQUESTS, FAILURES, SECONDS, RECEIVED, SENT, IN_FLIGHT, BUSY, LOGINS),
+    *(OFFLINE, STAGES, OPERATIONS, OPERATION_SECONDS, READY, TOKENS, INFO),
 )
 #: Counted by a name of a problem, each in a series of its own.
 _COUNTED = {
@@ -239,6 +246,8 @@ class Metrics:
                 with self._own_values():
                     self._metrics[series.name] = self._make(series)
         # There from the start: of what appears with a 1, no rate can be told.
+        for name in {problem.name for problem in PROBLEMS.values()} | {CLIENT_GONE}:
+            self.child(FAILURES, name)
         for direction in ("upload", "download"):
             self.child(IN_FLIGHT, direction)
         for problem, series in _COUNTED.items():
@@ -264,6 +273,8 @@ class Metrics:
             self.child(RECEIVED).inc(received)
         if sent:
             self.child(SENT).inc(sent)
+        if problem:
+            self.child(FAILURES, problem).inc()
         if (counted := _COUNTED.get(problem)) is not None:
             self._count(problem, counted, 1)
 

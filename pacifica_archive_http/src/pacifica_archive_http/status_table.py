@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
+    "CLIENT_GONE",
     "PROBLEMS",
     "BadRequest",
     "ClientBusy",
@@ -349,6 +350,10 @@ PROBLEMS: Mapping[type[Exception], Problem] = {
         logged=True,
     ),
 }
+
+
+#: The last word of a download that the client ended; no answer has it.
+CLIENT_GONE = "client-gone"
 
 
 def find_problem(error: type[Exception]) -> Problem:
