@@ -114,10 +114,10 @@ DISTRIBUTIONS = {
         needs=("compiler", "openssl"),
         once=(
             "tests/test_pytest_plugin.py",
-            # Over memory and posix everywhere.
-            "tests/test_remote_contract.py::TestOverAnother",
             "tests/test_remote_cut.py",
             "tests/test_remote_retries.py",
+            # The contract again, over memory and posix everywhere.
+            "tests/test_remote_secured.py",
             "tests/test_tls.py",
         ),
     ),

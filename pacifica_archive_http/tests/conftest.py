@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from asking import BACKENDS, ByCall, OtherServer, OverHttp, connect, wait_until
 from cutting import Proxy
-from remote_kit import RETRY_FOR_S, Served
+from remote_kit import Served
 from remote_store import running_store
 
 from pacifica_archive_core import MemoryArchive, open_archive
@@ -194,16 +194,6 @@ def memory_store() -> Iterator[Store]:
     """Run an archive in memory with another WSGI server before it; to be reset."""
     with running_store() as store:
         yield store
-
-
-@pytest.fixture(scope="session")
-def outer_server(memory_store: Store) -> Iterator[LiveServer]:
-    """Run a server of a remote archive: that of ``memory_store``."""
-    with running_server(
-        *("-t", "http", "--prefix", memory_store.url()),
-        *("-o", f"retry_for_s={RETRY_FOR_S}", "-o", "recall_timeout_s=60"),
-    ) as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

@@ -163,16 +163,6 @@ class OverMemoryKit(RemoteKit):
         self.store.listen()
 
 
-class OverAnotherKit(OverMemoryKit):
-    """An archive of an archive: a server whose own archive is a remote one."""
-
-    @pytest.fixture
-    def url(self, memory_store: Store, outer_server: LiveServer) -> str:
-        self.store = memory_store
-        self.store.reset()
-        return outer_server.url
-
-
 class OverPosixKit(RemoteKit):
     """The medium is a directory, that of a server with two workers."""
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from asking import needs_posix
-from remote_kit import OverAnotherKit, OverMemoryKit, OverPosixKit
+from remote_kit import OverMemoryKit, OverPosixKit
 
 from pacifica_archive_core import SupportsAdopt, SupportsLocalPath
 from pacifica_archive_http.client import HttpArchive
 
 
 class TestOverMemory(OverMemoryKit):
-    pass
-
-
-class TestOverAnother(OverAnotherKit):
     pass
 
 
