@@ -28,7 +28,7 @@ TRASH = ".trash"
 _MISSING = "not in the trash"
 _TRASHED = "in the trash, or not: look at its status"
 _BACK = "back, or in the trash: look at its status"
-_NAME = re.compile(r"(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]*)")
+_NAME = re.compile(r"(0|[1-9][0-9]{0,18})\.(0|[1-9][0-9]{0,18})")
 
 
 class Trash:

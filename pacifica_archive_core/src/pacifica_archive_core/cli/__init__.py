@@ -16,6 +16,7 @@ from pacifica_archive_core.cli.installed import backends, check, options
 from pacifica_archive_core.cli.names import filename2id, id2filename
 from pacifica_archive_core.cli.selection import archive_options, selecting_options
 from pacifica_archive_core.cli.transfers import get, put
+from pacifica_archive_core.cli.trash import trash, undelete
 from pacifica_archive_core.cli.verify import verify
 
 __all__ = ["archive_options", "main"]
@@ -41,7 +42,7 @@ def main(ctx: click.Context, *, debug: bool) -> None:
 
 
 for _command in (
-    *(put, get, verify, status, stage, adopt, delete),
+    *(put, get, verify, status, stage, adopt, delete, undelete, trash),
     *(check, backends, options, id2filename, filename2id),
 ):
     main.add_command(_command)

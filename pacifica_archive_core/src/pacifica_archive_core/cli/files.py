@@ -12,6 +12,7 @@ from pacifica_archive_core.archive import SupportsAdopt
 from pacifica_archive_core.cli.parameters import file_ids, pairs_argument
 from pacifica_archive_core.cli.progress import file_progress
 from pacifica_archive_core.cli.selection import archive_options, opened
+from pacifica_archive_core.cli.trash import trash_of
 from pacifica_archive_core.errors import NotSupported
 from pacifica_archive_core.records import record_of
 from pacifica_archive_core.status import FileStatus
@@ -93,13 +94,20 @@ def adopt(
 
 @click.command
 @file_ids
+@click.option(
+    "--trash",
+    "to_trash",
+    is_flag=True,
+    help="Put them into the trash, out of which 'undelete' takes them back.",
+)
 @archive_options
-def delete(*, spec: ArchiveSpec, ids: tuple[int, ...]) -> None:
-    """Remove files from the archive, at once and for good."""
+def delete(*, spec: ArchiveSpec, ids: tuple[int, ...], to_trash: bool) -> None:
+    """Remove files from the archive: at once and for good, unless --trash."""
     with opened(spec) as (archive, failures), file_progress("delete", ids) as files:
+        remove = trash_of(archive).trash if to_trash else archive.delete
         for file_id in files:
             with failures.one():
-                archive.delete(file_id)
+                remove(file_id)
 
 
 def _status_row(width: int, found: FileStatus) -> str:
