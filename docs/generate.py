@@ -36,6 +36,7 @@ from pacifica_archive_core.options import (
 )
 from pacifica_archive_core.testing.base import Declarations
 from pacifica_archive_hmssideband.double.__main__ import main as double
+from pacifica_archive_http.access import RULES, Scope
 from pacifica_archive_http.status_table import PROBLEMS, find_problem
 
 if TYPE_CHECKING:
@@ -141,7 +142,10 @@ def commands() -> Iterator[tuple[str, click.Command]]:
             command = main.get_command(ctx, name)
             if isinstance(command, PluginCommand):
                 command = command.load()
-            if command is not None:
+            if isinstance(command, click.Group):
+                for below, each in command.commands.items():
+                    yield f"{name} {below}", each
+            elif command is not None:
                 yield name, command
 
 
@@ -282,6 +286,21 @@ def _problems() -> str:
     return _table(("HTTP", "problem type", "meaning"), sorted(rows))
 
 
+# --- tokens ----------------------------------------------------------------------
+
+
+def _scopes() -> str:
+    """Return which requests each scope is for."""
+    asked: dict[Scope, list[str]] = {scope: [] for scope in Scope}
+    for route, verbs in RULES.items():
+        for verb, scope in verbs.items():
+            # What is only got has a HEAD that goes without saying.
+            if scope is not None and (verb != "HEAD" or "{" in route):
+                asked[scope].append(_code(f"{verb} {route.replace('file_id', 'id')}"))
+    rows = [(_code(scope), ", ".join(requests)) for scope, requests in asked.items()]
+    return _table(("scope", "requests"), rows)
+
+
 # --- the test kit ----------------------------------------------------------------
 
 _ABILITY = re.compile(
@@ -321,6 +340,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "errors": _errors,
     "problems": _problems,
     "abilities": _abilities,
+    "scopes": _scopes,
     **{f"options {name}": functools.partial(_options, name) for name in _BACKENDS},
 }
 

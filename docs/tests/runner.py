@@ -11,7 +11,8 @@ The examples of a page share one empty directory. Where they speak of a server
 on 127.0.0.1:8080 there is one, on another port; the one on 127.0.0.1:8081 serves
 ``/archive`` of the HPSS simulator whose state is in the directory ``hpss``; the one on
 127.0.0.1:8082 serves what ``site.cfg`` of the page says, and beside it runs the double
-of Oracle HSM that the page has made a command of.
+of Oracle HSM that the page has made a command of. The one on 127.0.0.1:8083 asks for
+the tokens of the page's file ``tokens``.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ SERVERS = {
     "127.0.0.1:8080": ("--prefix", "archive"),
     "127.0.0.1:8081": ("-t", "hpss", "--prefix", "/archive", "-o", "auth=keytab"),
     "127.0.0.1:8082": ("-t", "hmssideband", "-c", "site.cfg"),
+    "127.0.0.1:8083": ("--prefix", "archive", "--tokens", "tokens"),
 }
 #: What is started before it, and says a line when it is ready.
 COMPANIONS = {"127.0.0.1:8082": ("./double", "run", "--lag", "1")}
@@ -212,7 +214,8 @@ EXAMPLES = Sybil(
     ],
     pattern="*.md",
     path=str(Path(__file__).parents[1]),
-    excludes=["examples/**", "_build/**"],
+    # The page of a whole machine is followed by tests_deploy/.
+    excludes=["examples/**", "_build/**", "facility.md"],
     setup=_begin,
     teardown=_end,
 )
