@@ -47,7 +47,7 @@ LIMIT_S = 60
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
 _BIN = Path(sys.executable).parent
 #: What the files name: a path that begins where no other goes on.
-_PATH = re.compile(r"(?<![\w./$}-])/(?=(?:etc|opt|run|srv|var)/)")
+_PATH = re.compile(r"(?<![\w./$}-])/(?=(?:etc|opt|root|run|srv|var)/)")
 _POST_DEPLOYMENT = ROOT / "pacifica_archive_http" / "post_deployment_tests"
 #: Of this machine's owner, and not of the one of a test.
 _FOREIGN = ("PACIFICA_ARCHIVE_", "PAI_", "ARCHIVEI", "PROMETHEUS_", "ARCHIVE_")
@@ -55,10 +55,22 @@ _FOREIGN = ("PACIFICA_ARCHIVE_", "PAI_", "ARCHIVEI", "PROMETHEUS_", "ARCHIVE_")
 
 @attrs.frozen(kw_only=True)
 class Unit:
-    """What a unit of systemd says, as far as it can be done without systemd."""
+    """
+    What a unit of systemd says, as far as it can be done without systemd.
 
-    command: tuple[str, ...]
-    env: Mapping[str, str]
+    Attributes:
+        commands: what it starts, one after the other.
+        is_oneshot: it ends by itself.
+    """
+
+    commands: tuple[tuple[str, ...], ...]
+    env: dict[str, str]
+    is_oneshot: bool
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The first of the commands."""
+        return self.commands[0]
 
 
 @attrs.frozen
@@ -147,7 +159,7 @@ class Machine:
             if not line.startswith(("#", ";"))
         ]
         env = self.environment()
-        command = ""
+        commands: list[str] = []
         credentials = self.root / "run/credentials"
         for line in lines:
             key, _, value = line.partition("=")
@@ -158,11 +170,21 @@ class Machine:
                 credentials.mkdir(parents=True, exist_ok=True)
                 (credentials / name).write_bytes(Path(source).read_bytes())
                 (credentials / name).chmod(0o400)
-            elif key == "ExecStart":
-                # Empty takes back the one before.
-                command = value
-        command = command.replace("${CREDENTIALS_DIRECTORY}", str(credentials))
-        return Unit(command=tuple(shlex.split(command)), env=env)
+            elif key in {"ExecStart", "ExecStartPost"}:
+                # Empty takes back those before.
+                commands = [*commands, value] if value else []
+        return Unit(
+            commands=tuple(
+                tuple(
+                    shlex.split(
+                        each.replace("${CREDENTIALS_DIRECTORY}", str(credentials))
+                    )
+                )
+                for each in commands
+            ),
+            env=env,
+            is_oneshot="Type=oneshot" in lines,
+        )
 
 
 def _read_environment(path: Path) -> dict[str, str]:

@@ -8,7 +8,14 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from deployed import DEPLOY, LIMIT_S, free_port, run_post_deployment_tests, running
+from deployed import (
+    ALL_SCOPES,
+    DEPLOY,
+    LIMIT_S,
+    free_port,
+    run_post_deployment_tests,
+    running,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +26,6 @@ UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
 TIMERS = sorted(path.name for path in DEPLOY.glob("*.timer"))
 #: Tenths of the points of exposure that docs/deploy.md promises to be below.
 EXPOSURE = 15
-ALL_SCOPES = ("read", "write", "stage", "move", "delete", "status")
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="no systemd-analyze here"
