@@ -37,7 +37,11 @@ from pacifica_archive_core.options import (
 from pacifica_archive_core.testing.base import Declarations
 from pacifica_archive_hmssideband.double.__main__ import main as double
 from pacifica_archive_http.access import RULES, Scope
+from pacifica_archive_http.guard import rules_for
+from pacifica_archive_http.options import Monitoring, ServerOptions
+from pacifica_archive_http.metrics import SERIES
 from pacifica_archive_http.status_table import PROBLEMS, find_problem
+from pacifica_archive_http.tokens_jwt import STORAGE_SCOPES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -85,20 +89,28 @@ def _code(text: object) -> str:
 
 def _options(name: str) -> str:
     backend = load_backend(name)
+    sections = " or ".join(_code(f"[{name}]") for name in backend.config_sections)
+    table = _option_table(backend.options_class, environment_prefix(backend))
+    return f"Section {sections} of the INI file.\n\n{table}"
+
+
+def _option_table(options_class: type[attrs.AttrsInstance], prefix: str) -> str:
     rows = []
-    for field in attrs.fields(backend.options_class):
+    for field in attrs.fields(options_class):
         keys = [field.name, *([f"{field.name}_file"] if is_secret(field) else [])]
         rows.append(
             (
                 ", ".join(map(_code, [*keys, *option_aliases(field)])),
                 _default(field),
-                ", ".join(_code(environment_prefix(backend) + k.upper()) for k in keys),
+                ", ".join(_code(prefix + key.upper()) for key in keys),
                 option_help(field),
             )
         )
-    sections = " or ".join(_code(f"[{name}]") for name in backend.config_sections)
-    head = ("key", "default", "environment variable", "meaning")
-    return f"Section {sections} of the INI file.\n\n{_table(head, rows)}"
+    return _table(("key", "default", "environment variable", "meaning"), rows)
+
+
+def _server_options() -> str:
+    return _option_table(ServerOptions, "PACIFICA_ARCHIVE_SERVER_")
 
 
 def _default(field: attrs.Attribute[Any]) -> str:
@@ -109,6 +121,8 @@ def _default(field: attrs.Attribute[Any]) -> str:
         return "none"
     if isinstance(default, bool):
         return _code(str(default).lower())
+    if isinstance(default, tuple):
+        return _code(",".join(default)) if default else "none"
     return _code(default) if str(default).strip("()") else "none"
 
 
@@ -289,6 +303,27 @@ def _problems() -> str:
 # --- tokens ----------------------------------------------------------------------
 
 
+def _rules() -> str:
+    """Return what each request wants, and where the operator has the say."""
+    settings = {how: rules_for(how) for how in Monitoring}
+    rows = []
+    for route, verbs in RULES.items():
+        address = route.replace("{file_id}", "{id}")
+        requests: dict[str, list[str]] = {}
+        for verb, scope in verbs.items():
+            open_with = [
+                _code(f"--monitoring {how}")
+                for how, rules in settings.items()
+                if rules[route][verb] is None
+            ]
+            wanted = "none" if scope is None else _code(scope)
+            if scope is not None and open_with:
+                wanted += f"; none with {' or '.join(open_with)}"
+            requests.setdefault(wanted, []).append(_code(f"{verb} {address}"))
+        rows += [(", ".join(asked), wanted) for wanted, asked in requests.items()]
+    return _table(("request", "scope"), rows)
+
+
 def _scopes() -> str:
     """Return which requests each scope is for."""
     asked: dict[Scope, list[str]] = {scope: [] for scope in Scope}
@@ -299,6 +334,31 @@ def _scopes() -> str:
                 asked[scope].append(_code(f"{verb} {route.replace('file_id', 'id')}"))
     rows = [(_code(scope), ", ".join(requests)) for scope, requests in asked.items()]
     return _table(("scope", "requests"), rows)
+
+
+def _storage_scopes() -> str:
+    """Return what the scopes of the WLCG's tokens are here."""
+    rows = []
+    for name, grants in STORAGE_SCOPES.items():
+        ours = [
+            _code(grant.scope) + ("" if grant.replaces else " that replaces nothing")
+            for grant in grants
+        ]
+        rows.append((_code(name), ", ".join(ours)))
+    return _table(("scope of the WLCG", "scopes here"), rows)
+
+
+def _metrics() -> str:
+    rows = [
+        (
+            _code(series.name),
+            series.kind,
+            ", ".join(map(_code, series.labels)),
+            series.text,
+        )
+        for series in SERIES
+    ]
+    return _table(("name", "kind", "labels", "meaning"), rows)
 
 
 # --- the test kit ----------------------------------------------------------------
@@ -339,8 +399,12 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "exit codes": _exits,
     "errors": _errors,
     "problems": _problems,
+    "metrics": _metrics,
     "abilities": _abilities,
+    "rules": _rules,
     "scopes": _scopes,
+    "server options": _server_options,
+    "storage scopes": _storage_scopes,
     **{f"options {name}": functools.partial(_options, name) for name in _BACKENDS},
 }
 

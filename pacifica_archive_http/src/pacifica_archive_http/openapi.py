@@ -163,6 +163,7 @@ class _Answer:
         may_have: fields that may be there.
         own: fields that are always there, and hold something else than elsewhere.
         kind: of the body; None: there is none.
+        or_kind: of the body to who asks for that.
         content: of the body; None: any bytes.
         links: names of operations that may follow, with the same id.
     """
@@ -172,6 +173,7 @@ class _Answer:
     may_have: tuple[str, ...] = ()
     own: Mapping[str, _Field] = {}
     kind: str | None = "application/json"
+    or_kind: str | None = None
     content: Mapping[str, Any] | None = None
     links: tuple[str, ...] = ()
 
@@ -239,7 +241,8 @@ def _answer(answer: _Answer, *, has_body: bool) -> dict[str, Any]:
     }
     if has_body and answer.kind is not None:
         schema = {} if answer.content is None else {"schema": answer.content}
-        described["content"] = {answer.kind: schema}
+        kinds = filter(None, (answer.kind, answer.or_kind))
+        described["content"] = dict.fromkeys(kinds, schema)
     if answer.links:
         described["links"] = {
             name: {
@@ -496,7 +499,7 @@ _IDS = {
     "description": f"one JSON integer a line, at most {MAX_IDS}",
     "pattern": rf"^{_BLANK}*(-?(0|[1-9][0-9]{{0,30}})({_BLANK}+|$))*$",
 }
-_PATH = _object({"path": {"type": "string", "pattern": "^/"}})
+_PATH = _object({"path": {"type": "string", "pattern": "^/[^\\x00]*$"}})
 
 
 #: Any bytes: 3.1 needs no schema for them, and makers of clients know this one.
@@ -566,8 +569,9 @@ def _files(options: ServerOptions, noun: str, how: str) -> dict[str, _Operation]
     """Return the operations of a file's address."""
     busy = _busy(options)
     # A token of the WLCG may be one that creates and does not replace.
-    refuses = options.write_once or options.jwt is not None
-    taken: tuple[type[Exception], ...] = (FileExists,) if refuses else ()
+    put_refuses = options.write_once or options.jwt is not None
+    # Who may not write replaces nothing by moving either.
+    adopt_refuses = options.write_once or options.is_guarded
     whole = _Answer(
         what="the file",
         has=_FILE_FIELDS,
@@ -580,7 +584,7 @@ def _files(options: ServerOptions, noun: str, how: str) -> dict[str, _Operation]
     )
     asking = (*_ASKS_ARCHIVE, *_BAD_ADDRESS)
     reading = (*asking, BadRequest, NoSuchFile, PreconditionFailed)
-    changing = (*asking, *busy, *taken, BadRequest, PreconditionFailed, ArchiveFull)
+    changing = (*asking, *busy, BadRequest, PreconditionFailed, ArchiveFull)
     after = tuple(f"{verb}{noun}" for verb in ("get", "head", "stage", "delete"))
     return {
         "GET": _Operation(
@@ -611,7 +615,8 @@ def _files(options: ServerOptions, noun: str, how: str) -> dict[str, _Operation]
                 )
             },
             errors=(
-                *(*changing, IncompleteWrite, DigestMismatch),
+                *(*changing, *((FileExists,) if put_refuses else ())),
+                *(IncompleteWrite, DigestMismatch),
                 *(LengthRequired, UnsupportedCoding),
             ),
             asks=(
@@ -641,7 +646,8 @@ def _files(options: ServerOptions, noun: str, how: str) -> dict[str, _Operation]
             what=f"Take in a file that lies in the store{how}",
             answers={_OK: _Answer(what="done", content=_like(wire_v1.ADOPTED))},
             errors=(
-                *(*changing, SourceRefused, ContentTooLarge),
+                *(*changing, *((FileExists,) if adopt_refuses else ())),
+                *(SourceRefused, ContentTooLarge),
                 *(LengthRequired, NotSupported),
             ),
             asks=_CHANGING,
@@ -767,6 +773,8 @@ _OTHERS: Mapping[str, Callable[[ServerOptions], dict[str, _Operation]]] = {
     "/metrics": _plain(
         "getMetrics",
         "Tell what was done, for Prometheus",
-        _Answer(what="metrics", kind="text/plain"),
+        _Answer(
+            what="metrics", kind="text/plain", or_kind="application/openmetrics-text"
+        ),
     ),
 }
