@@ -480,6 +480,26 @@ def test_a_connection_without_a_request_is_ended(
     assert begins == said[:12]
 
 
+def test_a_head_that_drips_is_ended(impatient: LiveServer) -> None:
+    """However much of it comes, and in time: a second is for all of it."""
+    with connect(impatient.address) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: test\r\n")
+        connection.settimeout(0.1)
+        deadline = time.monotonic() + PATIENCE_S
+        said: bytes | None = None
+        while said is None and time.monotonic() < deadline:
+            try:
+                connection.sendall(b"X: y\r\n")
+                said = connection.recv(1)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                # Ended, while a drop was on its way.
+                said = b""
+
+    assert b"" == said
+
+
 @needs_posix
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """Not by a quarter of it, on its way in and out."""
