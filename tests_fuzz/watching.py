@@ -35,13 +35,14 @@ def what_is_open(pids: Iterable[int]) -> Counter[str]:
 
 
 def open_at_rest(pids: list[int]) -> Counter[str]:
-    """Return the same when all workers have begun, and so have as much open."""
-    wait_until(lambda: len({*map(_frozen, pids)}) == 1, seconds=60)
+    """Return the same when all workers have begun to serve, one as the other."""
+
+    def loops() -> set[int]:
+        return {what_is_open([pid])["anon_inode:[eventpoll]"] for pid in pids}
+
+    if not wait_until(lambda: len(loops() - {0}) == len(loops()) == 1, seconds=60):
+        raise AssertionError(f"no equal event loops in {pids}: {loops()}")
     return what_is_open(pids)
-
-
-def _frozen(pid: int) -> frozenset[tuple[str, int]]:
-    return frozenset(what_is_open([pid]).items())
 
 
 def busy_bytes(pid: int) -> int:
