@@ -38,8 +38,8 @@ from pacifica_archive_core.testing.base import Declarations
 from pacifica_archive_hmssideband.double.__main__ import main as double
 from pacifica_archive_http.access import RULES, Scope
 from pacifica_archive_http.guard import rules_for
-from pacifica_archive_http.options import Monitoring, ServerOptions
 from pacifica_archive_http.metrics import SERIES
+from pacifica_archive_http.options import Monitoring, ServerOptions
 from pacifica_archive_http.status_table import PROBLEMS, find_problem
 from pacifica_archive_http.tokens_jwt import STORAGE_SCOPES
 
