@@ -586,7 +586,7 @@ def deploy(session: nox.Session) -> None:
 @nox.session
 def bench_tests(session: nox.Session) -> None:
     """Test the benchmark, by a run of seconds too."""
-    needs = (*BENCH_NEEDS, "mariadb")
+    needs = (*BENCH_NEEDS, "mariadb", "openssl")
     if find_needs(session, needs) != needs:
         session.skip("a comparison needs everything it compares with")
     install(session, "posix", "http", "hmssideband")
@@ -676,7 +676,7 @@ def missing_in_archives(house: Path, distribution: Distribution) -> list[str]:
 # --- sessions to ask for ---------------------------------------------------------
 
 #: The server, and the backend that reads and writes by way of one.
-HTTP = ("-e", f"./{DISTRIBUTIONS['http'].directory}[client]")
+HTTP = ("-e", f"./{DISTRIBUTIONS['http'].directory}[client,jwt]")
 
 TO_TRY = """
 The archive is {prefix}, the server http://{address}:{port}; Ctrl-C stops it. To try:
@@ -722,6 +722,16 @@ def bench(session: nox.Session) -> None:
     session.run(
         *("python", "bench/run.py", "--release-042", str(release)), *session.posargs
     )
+
+
+@nox.session(default=False)
+def bench_security(session: nox.Session) -> None:
+    """Measure what tokens, JSON Web Tokens and TLS cost, beside nginx."""
+    needs = (*BENCH_NEEDS, "openssl")
+    if find_needs(session, needs) != needs:
+        session.skip("a comparison needs everything it compares with")
+    session.install(*editable(*with_local("posix")), *HTTP)
+    session.run("python", "bench/security.py", *session.posargs)
 
 
 @nox.session(default=False)

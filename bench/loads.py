@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 from places import SMALL_IDS, SMALL_SIZE
-from servers import HOST, fetch
 
 if TYPE_CHECKING:
     from places import Load, Place
@@ -25,14 +24,20 @@ __all__ = [
     "GIB",
     "MB",
     "Figures",
+    "Small",
     "Transfer",
     "WrongAnswer",
     "build_head",
+    "check_digest",
     "compare",
     "get",
     "look",
     "measure",
     "put",
+    "small_get",
+    "small_head",
+    "small_put",
+    "warm_up",
 ]
 
 _HERE = Path(__file__).parent
@@ -74,7 +79,7 @@ class Figures:
 
 
 @attrs.frozen(kw_only=True)
-class _Small:
+class Small:
     """Small requests of one kind, all answered rightly."""
 
     requests: float
@@ -106,7 +111,7 @@ def build_head(directory: Path) -> Path:
     """Compile the program that asks for HEAD."""
     program = directory / "head"
     source = _HERE / "head.c"
-    subprocess.run(("cc", "-O2", "-o", str(program), str(source)), check=True)
+    subprocess.run(("cc", "-O2", "-o", str(program), str(source), "-ldl"), check=True)
     return program
 
 
@@ -117,13 +122,13 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
     Raises:
         WrongAnswer: one of its answers was not what it should be.
     """
-    _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=1)
-    small_get = _small_get(running, place, load)
-    small_head = _small_head(running, load, head)
-    small_put = _small_put(running, place, load)
+    warm_up(running, load)
+    get_small = small_get(running, place, load)
+    head_small = small_head(running, load, head)
+    put_small = small_put(running, place, load)
     place.warm(max(load.big_size, load.moved - load.big_size))
     big_put = put(running, place.big, [_BIG_ID], place)
-    _check_digest(running, _BIG_ID, place.big_digest)
+    check_digest(running, _BIG_ID, place.big_digest)
     big_get = get(running, place.big, [_BIG_ID])
     look(running, place.big, [_BIG_ID])
     # Room for the next: a place need not hold both.
@@ -134,16 +139,16 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
     look(running, place.part, parts)
     gib = load.moved / GIB
     return Figures(
-        get=small_get.rate,
-        head=small_head.rate,
-        put=small_put.rate,
+        get=get_small.rate,
+        head=head_small.rate,
+        put=put_small.rate,
         big_get=big_get.bytes_per_s / MB,
         big_put=big_put.bytes_per_s / MB,
         parts_get=parts_get.bytes_per_s / MB,
         parts_put=parts_put.bytes_per_s / MB,
-        get_us=small_get.cpu_us,
-        head_us=small_head.cpu_us,
-        put_us=small_put.cpu_us,
+        get_us=get_small.cpu_us,
+        head_us=head_small.cpu_us,
+        put_us=put_small.cpu_us,
         get_cpu=(big_get.cpu_s + parts_get.cpu_s) / gib,
         put_cpu=(big_put.cpu_s + parts_put.cpu_s) / gib,
         peak_mib=running.usage().peak_bytes / (1 << 20),
@@ -153,14 +158,15 @@ def measure(running: Running, place: Place, load: Load, head: Path) -> Figures:
 # --- small files -----------------------------------------------------------------
 
 
-def _wrk(running: Running, load: Load, *arguments: str, seconds: int) -> _Small:
+def _wrk(running: Running, load: Load, *arguments: str, seconds: int) -> Small:
     cpu_before = running.usage().cpu_s
     done = subprocess.run(
         (
             *("wrk", "--threads", "2", "--connections", str(load.connections)),
             *("--duration", f"{seconds}s", "--timeout", "10s"),
-            *("--script", "small.lua", f"http://{HOST}:{running.port}"),
-            *("--", *arguments),
+            *_header_options(running, "--header"),
+            *("--script", "small.lua", running.url, "--", *arguments),
+            *((str(tokens),) if (tokens := running.contender.tokens) else ()),
         ),
         # Scripts are found from the working directory.
         cwd=_HERE,
@@ -177,7 +183,7 @@ def _wrk(running: Running, load: Load, *arguments: str, seconds: int) -> _Small:
     }
     if failures or not said["requests"]:
         raise WrongAnswer(f"{running.contender.name}: {arguments[0]}: {said}")
-    return _Small(
+    return Small(
         requests=said["requests"],
         seconds=said["seconds"],
         cpu_s=cpu_s,
@@ -185,17 +191,24 @@ def _wrk(running: Running, load: Load, *arguments: str, seconds: int) -> _Small:
     )
 
 
-def _small_get(running: Running, place: Place, load: Load) -> _Small:
+def warm_up(running: Running, load: Load) -> None:
+    """Have a server do for a second what is measured then."""
+    _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=1)
+
+
+def small_get(running: Running, place: Place, load: Load) -> Small:
+    """GET the small files in turn, and look at the bytes of some."""
     small = _wrk(running, load, "get", "1", str(SMALL_IDS), seconds=load.seconds)
     if small.received < small.requests * SMALL_SIZE:
         raise WrongAnswer(f"{running.contender.name}: short answers: {small}")
     for file_id in random.sample(range(1, SMALL_IDS + 1), _SAMPLE):
-        if fetch(running.port, file_id) != place.small_content(file_id):
+        if running.fetch(file_id) != place.small_content(file_id):
             raise WrongAnswer(f"{running.contender.name}: wrong bytes of {file_id}")
     return small
 
 
-def _small_head(running: Running, load: Load, head: Path) -> _Small:
+def small_head(running: Running, load: Load, head: Path) -> Small:
+    """HEAD the small files in turn."""
     _check_head(running)
     cpu_before = running.usage().cpu_s
     done = subprocess.run(
@@ -203,6 +216,8 @@ def _small_head(running: Running, load: Load, head: Path) -> _Small:
             *(str(head), str(running.port), str(load.connections)),
             *(str(load.seconds), "1", str(SMALL_IDS)),
             str(running.contender.head_status),
+            "".join(f"{n}: {v}\r\n" for n, v in running.contender.headers.items()),
+            *(("tls",) if running.contender.certificate else ()),
         ),
         stdout=subprocess.PIPE,
         check=True,
@@ -211,23 +226,19 @@ def _small_head(running: Running, load: Load, head: Path) -> _Small:
     said = json.loads(done.stdout)
     if said["failures"] or not said["requests"]:
         raise WrongAnswer(f"{running.contender.name}: head: {said}")
-    return _Small(requests=said["requests"], seconds=said["seconds"], cpu_s=cpu_s)
+    return Small(requests=said["requests"], seconds=said["seconds"], cpu_s=cpu_s)
 
 
 def _check_head(running: Running) -> None:
     """See that HEAD tells the size, by whichever header this server does."""
-    connection = http.client.HTTPConnection(HOST, running.port, timeout=5)
-    connection.request("HEAD", "/1")
-    with connection.getresponse() as response:
-        size = (
-            response.headers["X-Content-Length"] or response.headers["Content-Length"]
-        )
-    connection.close()
+    headers, _ = running.ask("HEAD", "/1")
+    size = headers["X-Content-Length"] or headers["Content-Length"]
     if size != str(SMALL_SIZE):
         raise WrongAnswer(f"{running.contender.name}: HEAD says {size} bytes")
 
 
-def _small_put(running: Running, place: Place, load: Load) -> _Small:
+def small_put(running: Running, place: Place, load: Load) -> Small:
+    """PUT small files to new ids, and look at the bytes of some."""
     small = _wrk(running, load, "put", str(place.small), seconds=load.seconds)
     content = place.small.read_bytes()
     with os.scandir(place.store) as entries:
@@ -243,7 +254,7 @@ def _small_put(running: Running, place: Place, load: Load) -> _Small:
     for file_id in random.sample(whole, min(_SAMPLE, len(whole))):
         if (place.store / str(file_id)).read_bytes() != content:
             raise WrongAnswer(f"{running.contender.name}: wrong bytes in {file_id}")
-    _check_digest(running, whole[0], hashlib.sha256(content).digest())
+    check_digest(running, whole[0], hashlib.sha256(content).digest())
     return small
 
 
@@ -260,7 +271,10 @@ def put(running: Running, source: Path, ids: list[int], place: Place) -> Transfe
     """Send a file to all these ids at once; look at what lies in the store then."""
     transfer = _curl(
         running,
-        [(*_CURL, "--upload-file", str(source), _url(running, i)) for i in ids],
+        [
+            (*_curl_options(running), "--upload-file", str(source), _url(running, i))
+            for i in ids
+        ],
         size=source.stat().st_size,
         status=http.client.CREATED,
     )
@@ -274,7 +288,7 @@ def get(running: Running, source: Path, ids: list[int]) -> Transfer:
     size = source.stat().st_size
     return _curl(
         running,
-        [(*_CURL, _url(running, i)) for i in ids],
+        [(*_curl_options(running), _url(running, i)) for i in ids],
         size=size,
         status=http.client.OK,
         received=size,
@@ -284,29 +298,45 @@ def get(running: Running, source: Path, ids: list[int]) -> Transfer:
 def look(running: Running, source: Path, ids: list[int]) -> None:
     """Fetch these ids one by one, and compare the bytes."""
     for file_id in ids:
-        fetching = ("curl", "--silent", "--fail", _url(running, file_id))
+        fetching = (
+            *("curl", "--silent", "--fail", *_secure_options(running)),
+            _url(running, file_id),
+        )
         with subprocess.Popen(fetching, stdout=subprocess.PIPE) as curl:
             compare(source, Path("-"), running, stdin=curl)
         if curl.returncode:
             raise WrongAnswer(f"{running.contender.name}: curl {curl.returncode}")
 
 
-def _check_digest(running: Running, file_id: int, digest: bytes) -> None:
+def check_digest(running: Running, file_id: int, digest: bytes) -> None:
     """See that a digest was computed, or none: that side would be a fast liar."""
     if running.contender.digests is None:
         return
-    connection = http.client.HTTPConnection(HOST, running.port, timeout=5)
-    connection.request("HEAD", f"/files/{file_id}")
-    with connection.getresponse() as response:
-        said = response.headers["Repr-Digest"]
-    connection.close()
+    said = running.ask("HEAD", f"/files/{file_id}")[0]["Repr-Digest"]
     right = f"sha-256=:{base64.b64encode(digest).decode()}:"
     if said != (right if running.contender.digests else None):
         raise WrongAnswer(f"{running.contender.name}: digest {said}, not {right}")
 
 
 def _url(running: Running, file_id: int) -> str:
-    return f"http://{HOST}:{running.port}/{file_id}"
+    return f"{running.url}/{file_id}"
+
+
+def _curl_options(running: Running) -> tuple[str, ...]:
+    return (*_CURL, *_secure_options(running))
+
+
+def _secure_options(running: Running) -> tuple[str, ...]:
+    """Return curl's options for this server's fields and certificate."""
+    fields = _header_options(running, "--header")
+    if (certificate := running.contender.certificate) is None:
+        return fields
+    return (*fields, "--cacert", str(certificate), "--tlsv1.3")
+
+
+def _header_options(running: Running, option: str) -> tuple[str, ...]:
+    fields = running.contender.headers.items()
+    return tuple(text for n, v in fields for text in (option, f"{n}: {v}"))
 
 
 def _curl(

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -29,6 +30,10 @@ __all__ = [
     "Running",
     "clean_environment",
     "contenders",
+    "nginx",
+    "nginx_version",
+    "our_version",
+    "ours",
     "output",
     "run",
 ]
@@ -55,6 +60,10 @@ class Contender:
         remote: whether the remote backend is measured on it.
         closes: whether it closes the connection after each answer; wrk then
             counts an answer without a length as a read error too.
+        headers: fields of every request to it.
+        tokens: a file of values for ``Authorization``, one a line, each used for one
+            small request in turn; in the place of that field in ``headers``.
+        certificate: of the server, which is asked by TLS then; None: by HTTP.
     """
 
     name: str
@@ -64,6 +73,9 @@ class Contender:
     digests: bool | None = None
     remote: bool = False
     closes: bool = False
+    headers: Mapping[str, str] = attrs.field(factory=dict)
+    tokens: Path | None = None
+    certificate: Path | None = None
     environment: Callable[[Place], Mapping[str, str]] = lambda _: {}
 
 
@@ -83,6 +95,32 @@ class Running:
     contender: Contender
     port: int
     pid: int
+
+    @property
+    def url(self) -> str:
+        """Where it listens, without a slash at the end."""
+        scheme = "http" if self.contender.certificate is None else "https"
+        return f"{scheme}://{HOST}:{self.port}"
+
+    def ask(self, method: str, target: str) -> tuple[http.client.HTTPMessage, bytes]:
+        """Return headers and body; an answer other than 2xx is an HTTPException."""
+        with contextlib.closing(self._connect()) as connection:
+            connection.request(method, target, headers=dict(self.contender.headers))
+            with connection.getresponse() as response:
+                if response.status // 100 != 2:
+                    raise http.client.HTTPException(f"{target}: {response.status}")
+                return response.headers, response.read()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        if (certificate := self.contender.certificate) is None:
+            return http.client.HTTPConnection(HOST, self.port, timeout=5)
+        context = ssl.create_default_context(cafile=certificate)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        return http.client.HTTPSConnection(HOST, self.port, timeout=5, context=context)
+
+    def fetch(self, file_id: int) -> bytes:
+        """Get a small file."""
+        return self.ask("GET", f"/{file_id}")[1]
 
     def usage(self) -> Usage:
         """Sum over the server's processes, its dead children included."""
@@ -123,8 +161,8 @@ def contenders(release_042: Path | None) -> list[Contender]:
     found = [
         Contender(
             name=name,
-            command=functools.partial(_ours, durable=durable, digests=digests),
-            version=_our_version,
+            command=functools.partial(ours, durable=durable, digests=digests),
+            version=our_version,
             head_status=204,
             digests=digests,
             remote=not durable,
@@ -138,8 +176,8 @@ def contenders(release_042: Path | None) -> list[Contender]:
     found.append(
         Contender(
             name="nginx",
-            command=_nginx,
-            version=lambda: output("nginx", "-v").removeprefix("nginx version: "),
+            command=nginx,
+            version=nginx_version,
             head_status=200,
         )
     )
@@ -157,7 +195,8 @@ def contenders(release_042: Path | None) -> list[Contender]:
     return found
 
 
-def _ours(place: Place, port: int, *, durable: bool, digests: bool) -> tuple[str, ...]:
+def ours(place: Place, port: int, *, durable: bool, digests: bool) -> tuple[str, ...]:
+    """Return the command of ours."""
     return (
         *(str(Path(sys.executable).parent / "pacifica-archive"), "serve"),
         *("-t", "posix", "--prefix", str(place.store)),
@@ -168,12 +207,27 @@ def _ours(place: Place, port: int, *, durable: bool, digests: bool) -> tuple[str
     )
 
 
-def _nginx(place: Place, port: int) -> tuple[str, ...]:
-    """Write the configuration: dav, 1 MiB buffers, bodies moved by a rename."""
+def nginx(
+    place: Place, port: int, *, tls: tuple[Path, Path] | None = None
+) -> tuple[str, ...]:
+    """
+    Write the configuration: dav, 1 MiB buffers, bodies moved by a rename.
+
+    Args:
+        place: what it serves.
+        port: where it listens.
+        tls: its certificate and key.
+    """
     (place.directory / "bodies").mkdir(exist_ok=True)
     config = place.directory / "nginx.conf"
     # As root its workers would be another user, who may not write to the store.
     user = "user root;" if os.geteuid() == 0 else ""
+    secured = ""
+    if tls is not None:
+        secured = (
+            f"ssl_certificate {tls[0]}; ssl_certificate_key {tls[1]};"
+            " ssl_protocols TLSv1.3;"
+        )
     config.write_text(
         f"""
         load_module /usr/lib/nginx/modules/ngx_http_dav_ext_module.so;
@@ -198,7 +252,8 @@ def _nginx(place: Place, port: int) -> tuple[str, ...]:
             keepalive_requests 1000000000;
             default_type application/octet-stream;
             server {{
-                listen {HOST}:{port};
+                listen {HOST}:{port}{" ssl" if tls else ""};
+                {secured}
                 location / {{
                     root {place.store};
                     dav_methods PUT DELETE;
@@ -211,6 +266,11 @@ def _nginx(place: Place, port: int) -> tuple[str, ...]:
         *("nginx", "-c", str(config), "-p", str(place.directory)),
         *("-e", str(place.directory / "nginx-error.log")),
     )
+
+
+def nginx_version() -> str:
+    """Return the version of nginx."""
+    return output("nginx", "-v").removeprefix("nginx version: ")
 
 
 def _uwsgi(release_042: Path, port: int) -> tuple[str, ...]:
@@ -242,7 +302,8 @@ def _environment_042(place: Place) -> dict[str, str]:
     }
 
 
-def _our_version() -> str:
+def our_version() -> str:
+    """Return our version and that of what it stands on."""
     program = (
         "from importlib.metadata import version as v;"
         "print(f\"{v('pacifica-archive-http')} on granian {v('granian')},"
@@ -289,24 +350,13 @@ def _wait_until_it_serves(
     end = time.monotonic() + _START_S
     while time.monotonic() < end:
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if fetch(running.port, 1) == place.small_content(1):
+            if running.fetch(1) == place.small_content(1):
                 return
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
             break
     output = (place.directory / "output").read_text(errors="replace")
     raise RuntimeError(f"{running.contender.name} does not serve: {output}")
-
-
-def fetch(port: int, file_id: int) -> bytes:
-    """Get a small file; an answer other than 200 is an HTTPException."""
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)
-    with contextlib.closing(connection):
-        connection.request("GET", f"/{file_id}")
-        response = connection.getresponse()
-        if response.status != http.client.OK:
-            raise http.client.HTTPException(f"{file_id}: {response.status}")
-        return response.read()
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
