@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from scenes import (
@@ -34,6 +34,7 @@ from pacifica_archive_core import (
 from pacifica_archive_core.testing.base import fetch, refusal, store
 from pacifica_archive_hpss import HpssArchive
 from pacifica_archive_hpss._hpss import lib
+from pacifica_archive_hpss.session import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -207,6 +208,27 @@ def test_a_rename_that_the_library_sent_twice_is_done(
     archive.trash(FILE_ID)
 
     assert (None, {OLD, NEW}) == (place.found(), set(place.trashed()))
+
+
+def test_a_rename_that_is_tried_again_has_another_target(
+    archive: HpssArchive, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first may be done late, with a newer file, and would replace this one."""
+    store(archive, FILE_ID, OLD)
+    place.simulator.rule("Rename:1:-ECONNRESET")
+    targets = []
+    call = Session.call
+
+    def spy(self: Session, function: object, *args: Any, **options: Any) -> int:  # noqa: ANN401 (as the session's)
+        if function is lib.pah_rename:
+            targets.append(args[1])
+        return call(self, function, *args, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Session, "call", spy)
+    archive.trash(FILE_ID)
+
+    # Once for the directory that is not there.
+    assert (3, 3, [OLD]) == (len(targets), len(set(targets)), place.trashed())
 
 
 @pytest.mark.parametrize("gone", [[".trash/56"], [".trash/56", ".trash"]])

@@ -183,18 +183,22 @@ class Trash:
 
     def _move(self, file_id: int, path: str) -> None:
         directory = self._shard(file_id)
-        target = f"{directory}/{file_id:x}.{self._now_ns()}.{uuid.uuid4().hex}"
+        targets: list[str] = []
         made = tried = False
         while True:
+            # Another one each time: if a request that seemed lost is done late, it may
+            # be with a file that was stored since, and must not replace this one.
+            name = f"{file_id:x}.{self._now_ns()}.{uuid.uuid4().hex}"
+            targets.append(f"{directory}/{name}")
             try:
-                self._session.call(lib.pah_rename, path, target)
+                self._session.call(lib.pah_rename, path, targets[-1])
             except HpssError as exc:
                 missing = exc.code == errno.ENOENT
                 if not (missing or exc.unclear):
                     raise
-                # Nobody but us makes this name. The library may have asked again when
-                # a reply was lost, and have found the file gone by its own work.
-                if self._is_there(file_id, target):
+                # Nobody but us makes these names. The library may have asked again
+                # when a reply was lost, and found the file gone by its own work.
+                if any(self._is_there(file_id, target) for target in targets):
                     return
                 if missing and made:
                     raise NoSuchFile(file_id) from exc
