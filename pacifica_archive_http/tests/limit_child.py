@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from typing import TYPE_CHECKING
+
+from pacifica_archive_http.limits import ClientPlaces
+from pacifica_archive_http.status_table import ClientBusy
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-
-    from pacifica_archive_http.limits import ClientPlaces
 
 
 def hold(places: ClientPlaces, client: str, count: int, connection: Connection) -> None:
@@ -19,3 +22,27 @@ def hold(places: ClientPlaces, client: str, count: int, connection: Connection) 
     except EOFError:
         for place in taken:
             places.give_back(place)
+
+
+def fork() -> None:
+    """Say whether a fork's place is seen, and whether it is when that is killed."""
+    places = ClientPlaces(1)
+    reader, writer = os.pipe()
+    if (pid := os.fork()) == 0:
+        places.take("a")
+        os.write(writer, b"!")
+        while True:
+            signal.pause()
+    os.read(reader, 1)
+    try:
+        places.take("a")
+    except ClientBusy:
+        print("busy")  # noqa: T201 (the answer)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    places.take("a")
+    print("free")  # noqa: T201 (the answer)
+
+
+if __name__ == "__main__":
+    fork()

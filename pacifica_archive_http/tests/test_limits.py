@@ -6,6 +6,8 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any, Never
 
 import limit_child
@@ -217,6 +219,19 @@ def test_a_new_process_has_the_row_of_a_killed_one() -> None:
         size = os.stat(f"/proc/self/fd/{places._file}").st_size  # noqa: PTH116, SLF001
 
     assert 2 * 1024 * 16 == size
+
+
+def test_forks_share_what_was_made_before() -> None:
+    """As workers of serve do, and of gunicorn and uWSGI that load before they fork."""
+    done = subprocess.run(
+        [sys.executable, limit_child.__file__],
+        capture_output=True,
+        text=True,
+        timeout=_SOON_S,
+        check=True,
+    )
+
+    assert ["busy", "free"] == done.stdout.split()
 
 
 @contextlib.contextmanager

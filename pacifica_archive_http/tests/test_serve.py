@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from asking import OverHttp, needs_posix
 
+from pacifica_archive_http.access import Scope
 from pacifica_archive_http.testing import running_server
+from pacifica_archive_http.tokens import add_token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +43,39 @@ def test_a_trusted_network_may_be_served() -> None:
         assert 200 == OverHttp(("127.0.0.1", server.address[1]))("GET", "/").status
 
 
+def test_an_address_that_others_reach_may_be_served_with_tokens(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "tokens"
+    add_token(file, "one", scopes=[Scope.READ])
+    with running_server(
+        *("-t", "memory", "-a", "0.0.0.0", "--tokens", str(file))  # noqa: S104 (with tokens)
+    ) as server:
+        assert 401 == OverHttp(("127.0.0.1", server.address[1]))("GET", "/5").status
+
+
+def test_who_asks_for_tokens_is_not_anonymous(tmp_path: Path) -> None:
+    done = _run("-t", "memory", "--anonymous", "--tokens", str(tmp_path / "tokens"))
+
+    assert 2 == done.returncode
+    assert "--anonymous asks for no token" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "told"), [(None, "cannot be read"), ("{", "is broken")]
+)
+def test_tokens_that_cannot_be_used_are_said_once(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    file = tmp_path / "tokens"
+    if content is not None:
+        file.write_text(content)
+    done = _run("-t", "memory", "-p", "0", "--tokens", str(file))
+
+    (line,) = done.stderr.splitlines()
+    assert (14, True) == (done.returncode, told in line)
+
+
 def test_a_name_of_this_host_may_be_served() -> None:
     with running_server("-t", "memory", "-a", "localhost") as server:
         assert 200 == OverHttp(server.address)("GET", "/").status
@@ -51,6 +86,14 @@ def test_an_address_that_is_none_is_refused() -> None:
 
     assert 2 == done.returncode
     assert "no address" in done.stderr
+
+
+def test_a_trash_that_the_backend_lacks_is_refused() -> None:
+    """Before a worker begins: of a remote archive the other server decides."""
+    done = _run(*("-t", "http", "--prefix", "http://127.0.0.1:9"), "--delete", "trash")
+
+    assert 14 == done.returncode
+    assert "no trash" in done.stderr
 
 
 def test_ip_6_is_served() -> None:

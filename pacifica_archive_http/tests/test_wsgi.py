@@ -21,6 +21,8 @@ from asking import (
 
 from pacifica_archive_core import ArchiveSpec, ConfigError, MemoryArchive
 from pacifica_archive_http import make_app
+from pacifica_archive_http.access import Scope
+from pacifica_archive_http.tokens import add_token
 from pacifica_archive_http.wsgi import make_application
 
 if TYPE_CHECKING:
@@ -121,6 +123,25 @@ def test_the_log_is_where_the_environment_says(tmp_path: Path) -> None:
 def test_a_wrong_value_is_said_when_the_server_loads_it(name: str, value: str) -> None:
     with pytest.raises(ConfigError, match=name.lower()):
         make_application({**MEMORY, f"PACIFICA_ARCHIVE_SERVER_{name}": value})
+
+
+def test_tokens_are_asked_for_where_the_environment_says(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    add_token(file, "one", scopes=[Scope.READ])
+    call = ByCall(
+        make_application({**MEMORY, "PACIFICA_ARCHIVE_SERVER_TOKENS": str(file)})
+    )
+
+    assert 401 == call("GET", "/5").status
+
+
+def test_tokens_that_cannot_be_read_are_said_when_the_server_loads_it(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        make_application(
+            {**MEMORY, "PACIFICA_ARCHIVE_SERVER_TOKENS": str(tmp_path / "tokens")}
+        )
 
 
 def test_nothing_is_opened_before_the_first_request() -> None:
