@@ -32,7 +32,6 @@ from pacifica_archive_core import (
     NoSuchFile,
     NotSupported,
     SupportsAdopt,
-    SupportsTrash,
     copy,
 )
 from pacifica_archive_core.records import record_of
@@ -73,6 +72,7 @@ from pacifica_archive_http.transfer import (
     read_document,
     read_exactly,
 )
+from pacifica_archive_http.trash import TrashBin, check_deletion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -118,7 +118,8 @@ def make_app(
             process, and in those that it is forked into from now on.
 
     Raises:
-        ConfigError: a file that the options name cannot be used.
+        ConfigError: a file that the options name cannot be used, or the archive
+            has no trash and is to have one. What is yet to be opened raises it then.
     """
     options = options or ServerOptions()
     metrics = Metrics(metrics_directory)
@@ -129,9 +130,7 @@ def make_app(
     for error in (Exception, falcon.HTTPError):
         app.add_error_handler(error, _answer_problem)
     shared: dict[str, Any] = {
-        "archive": (lambda: archive)
-        if isinstance(archive, Archive)
-        else _Lazy(archive),
+        "archive": _find_archive(archive, options),
         "transfers": Transfers(
             slots=Slots(options.max_transfers),
             clients=clients or ClientPlaces(options.client_transfers),
@@ -141,6 +140,7 @@ def make_app(
     files = {
         **shared,
         "options": options,
+        "trash": TrashBin(options.trash_days),
         # A share: who asked may be gone long before a large file is read.
         "digest_slots": Slots(
             options.max_transfers and max(1, options.max_transfers // 4)
@@ -174,12 +174,22 @@ def _name_backend(archive: Archive | ArchiveSpec) -> str:
     return archive.backend
 
 
+def _find_archive(
+    archive: Archive | ArchiveSpec, options: ServerOptions
+) -> Callable[[], Archive]:
+    if not isinstance(archive, Archive):
+        return _Lazy(archive, options)
+    check_deletion(archive, options)
+    return lambda: archive
+
+
 class _Lazy:
     """Opens an archive once, in the process that first asks for it."""
 
-    def __init__(self, spec: ArchiveSpec) -> None:
+    def __init__(self, spec: ArchiveSpec, options: ServerOptions) -> None:
         self._lock = threading.Lock()
         self._spec = spec
+        self._options = options
         self._archive: Archive | None = None
 
     def __call__(self) -> Archive:
@@ -188,7 +198,11 @@ class _Lazy:
             return archive
         with self._lock:
             if self._archive is None:
-                self._archive = self._spec.open()
+                with contextlib.ExitStack() as held:
+                    archive = held.enter_context(self._spec.open())
+                    check_deletion(archive, self._options)
+                    held.pop_all()
+                self._archive = archive
             return self._archive
 
 
@@ -231,6 +245,7 @@ class _Files:
 
     archive: Callable[[], Archive]
     options: ServerOptions
+    trash: TrashBin
     transfers: Transfers
     digest_slots: Slots
 
@@ -292,8 +307,7 @@ class _Files:
         _check_conditions(req.env, archive, number)
         metrics: Metrics = req.env[EXCHANGE].metrics
         if self.options.delete is Deletion.TRASH:
-            with metrics.operation("trash"):
-                _trash(archive, number)
+            self.trash.put(archive, number, metrics)
         else:
             with metrics.operation("delete"):
                 archive.delete(number)
@@ -543,12 +557,6 @@ class _StandardFiles(_Files):
         if status is not None:
             digests = self._tell_digests(req.env, self.archive(), status)
             resp.set_headers((*_describe(req.env, status, status.size), *digests))
-
-
-def _trash(archive: Archive, file_id: int) -> None:
-    if not isinstance(archive, SupportsTrash):
-        raise NotSupported("this archive has no trash")
-    archive.trash(file_id)
 
 
 def _parse_id(text: str, exchange: Exchange) -> int:

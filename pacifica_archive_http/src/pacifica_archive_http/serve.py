@@ -38,6 +38,7 @@ from pacifica_archive_http.tls import (
     TlsFiles,
     load_credentials,
 )
+from pacifica_archive_http.trash import check_deletion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -184,7 +185,7 @@ def serve(
             " --anonymous, which says that the network is trusted",
             param_hint="'--address'",
         )
-    workers = _choose_workers(workers, shared=_try_to_open(spec))
+    workers = _choose_workers(workers, shared=_try_to_open(spec, options))
     try:
         port = _find_port(ip, port)
         open_log(options.log_file)
@@ -354,7 +355,7 @@ def _resolve(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(found[0][4][0])
 
 
-def _try_to_open(spec: ArchiveSpec) -> bool:
+def _try_to_open(spec: ArchiveSpec, options: ServerOptions) -> bool:
     """
     Open the archive once, and tell whether processes can share it.
 
@@ -362,10 +363,13 @@ def _try_to_open(spec: ArchiveSpec) -> bool:
     backend's C library leaves behind must not be in them.
 
     Raises:
-        ArchiveError: it cannot be opened, so no worker could.
+        ArchiveError: it cannot be opened, so no worker could; or has no trash and is
+            to have one.
     """
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    probe = multiprocessing.Process(target=_open_and_close, args=(spec, sender))
+    probe = multiprocessing.Process(
+        target=_open_and_close, args=(spec, options, sender)
+    )
     probe.start()
     sender.close()
     try:
@@ -379,9 +383,12 @@ def _try_to_open(spec: ArchiveSpec) -> bool:
     return answer
 
 
-def _open_and_close(spec: ArchiveSpec, sender: Connection) -> None:
+def _open_and_close(
+    spec: ArchiveSpec, options: ServerOptions, sender: Connection
+) -> None:
     try:
         with spec.open() as archive:
+            check_deletion(archive, options)
             sender.send(archive.shared_between_processes)
     except ArchiveError as exc:
         sender.send(exc)
