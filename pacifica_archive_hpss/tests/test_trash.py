@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import logging
 import re
 import time
@@ -9,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from kit import open_archive
 from scenes import (
     DIGESTS,
     FILE_ID,
@@ -20,6 +23,7 @@ from scenes import (
     session,
     set_clock_forward,
 )
+from trashing import IDS, store_and_trash_for_ever
 
 from pacifica_archive_core import (
     AccessDenied,
@@ -32,6 +36,7 @@ from pacifica_archive_core import (
     SupportsTrash,
 )
 from pacifica_archive_core.testing.base import fetch, refusal, store
+from pacifica_archive_core.testing.child import started
 from pacifica_archive_hpss import HpssArchive
 from pacifica_archive_hpss._hpss import lib
 from pacifica_archive_hpss.session import Session
@@ -472,4 +477,45 @@ def test_a_file_with_a_name_elsewhere_is_in_the_trash(
     assert ([len(OLD)], 1) == (
         [one.size for one in trashed.trashed()],
         trashed.empty_trash(2**63),
+    )
+
+
+# --- several processes --------------------------------------------------------------
+
+
+def test_processes_that_are_killed_lose_no_file(
+    archive: HpssArchive, place: Place
+) -> None:
+    """
+    Each that was stored is at its id or in the trash, and told as in one of them.
+
+    Which several processes store, trash and take back, under the same few ids.
+    """
+    opener = functools.partial(
+        open_archive, str(place.simulator.state), place.options()
+    )
+    stored: set[bytes] = set()
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(started(store_and_trash_for_ever, opener, number))
+            for number in range(3)
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            stored.update(process.stdout.readline() for _ in range(20))
+        for process in processes:
+            process.kill()
+        for process in processes:
+            assert process.stdout is not None
+            stored.update(line for line in process.stdout if line.endswith(b"\n"))
+    bitfiles = {
+        entry["bitfile"]: place.content(place.prefix + name)
+        for name, entry in place.files().items()
+        if not name.startswith("/.incoming/")
+    }
+    present = [refusal(archive.status, file_id) is None for file_id in IDS]
+
+    assert (set(), len(bitfiles)) == (
+        stored - set(bitfiles.values()),
+        sum(present) + len(list(archive.trashed())),
     )
