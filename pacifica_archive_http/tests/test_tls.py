@@ -21,7 +21,9 @@ import pytest
 from asking import wait_until
 from certificates import ENCRYPTED, FORMS, PASSWORD, Pair, make_pair
 
+from pacifica_archive_http.access import Scope
 from pacifica_archive_http.testing import running_server
+from pacifica_archive_http.tokens import add_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -270,6 +272,36 @@ def _answers(server: LiveServer, client: ssl.SSLContext) -> bool:
         return ask(server, client)[0] == http.client.OK
     except OSError:
         return False
+
+
+# --- tokens without TLS ----------------------------------------------------------
+
+
+def _messages(folder: Path, *arguments: str) -> list[object]:
+    """Run a server that asks for tokens; return what it logs of itself."""
+    add_token(folder / "tokens", "all", scopes=(Scope.READ,))
+    with running_server(
+        *("-t", "memory", "--log-file", str(folder / "log")),
+        *("--tokens", str(folder / "tokens"), *arguments),
+    ):
+        return [entry.get("message") for entry in entries(folder)]
+
+
+def test_tokens_in_the_clear_are_warned_of(tmp_path: Path) -> None:
+    (message,) = _messages(tmp_path, "-a", "0.0.0.0")  # noqa: S104 (to be warned of)
+
+    assert str(message).startswith("tokens go over the network in the clear: ")
+
+
+def test_tokens_on_a_loopback_address_are_not_warned_of(tmp_path: Path) -> None:
+    assert [] == _messages(tmp_path)
+
+
+def test_tokens_within_tls_are_not_warned_of(tmp_path: Path) -> None:
+    certificate, key = PAIR.save(tmp_path)
+    tls = ("--tls-cert", str(certificate), "--tls-key", str(key))
+
+    assert [] == _messages(tmp_path, "-a", "0.0.0.0", *tls)  # noqa: S104 (as above)
 
 
 # --- those who mean harm ---------------------------------------------------------
