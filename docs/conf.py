@@ -41,8 +41,12 @@ nitpick_ignore_regex = [
     # Python's own and the libraries' have their own reference; their inventories are
     # not fetched, so that the site builds without a network.
     (r"py:.*", r"(typing|collections|pathlib|enum|io|types|attrs?|click)\..*"),
-    # Names that modules import for type checkers only, and what copy() takes.
-    (r"py:class", r"Path|Source|Sink|Hasher|Algorithm|Buffer|TracebackType"),
+    # Names that modules import for type checkers only, and what copy() and
+    # load_options() take.
+    (
+        r"py:class",
+        r"Path|Source|Sink|Hasher|Algorithm|Buffer|Configured|TracebackType",
+    ),
 ]
 
 
