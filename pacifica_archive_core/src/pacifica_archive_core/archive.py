@@ -377,9 +377,9 @@ class SupportsTrash(Protocol):
     Nothing of this recalls a file.
     """
 
-    # Where the trash is a directory, a file in it is named "<id>.<deleted_ns>", both
-    # decimal: 12345.1763865000123456789. Two in one nanosecond, or after a clock was
-    # set back: add 1 until the name is free.
+    # How files are named there is the backend's own; but ``deleted_ns`` is to differ
+    # for files of one id, also of one nanosecond or after a clock was set back: add 1
+    # until it does.
 
     def trash(self, file_id: int) -> None:
         """
