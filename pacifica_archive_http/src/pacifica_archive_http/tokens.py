@@ -351,8 +351,10 @@ class TokenFile:
             self._broken = (now, f"{exc}; the last good one stays in force")
             self._complain(self._broken[1])
         else:
-            # The very file that was read: it may have changed since the look.
-            self._stamp, self._known = _stamp(status), _by_key(tokens)
+            # In this order: who sees the new stamp takes no lock, and no old token.
+            self._known = _by_key(tokens)
+            # Of the very file that was read: it may have changed since the look.
+            self._stamp = _stamp(status)
             self._broken = None
             self._complained = float("-inf")
 
