@@ -112,6 +112,7 @@ def _other_server(
         **os.environ,
         "PACIFICA_ARCHIVE_TYPE": "memory",
         "PACIFICA_ARCHIVE_SERVER_LOG_FILE": str(folder / "access"),
+        "PROMETHEUS_MULTIPROC_DIR": str(folder / "metrics"),
     }
     if "posix" in BACKENDS:
         (folder / "archive").mkdir()

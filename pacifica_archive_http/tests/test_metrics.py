@@ -532,6 +532,21 @@ def test_any_worker_tells_the_numbers_of_all(live: LiveServer) -> None:
     assert told == {300}
 
 
+@pytest.mark.parametrize("name", ["gunicorn", "uwsgi"])
+def test_other_servers_tell_the_numbers_of_all_processes(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    """Of those too that are forked when the application is loaded."""
+    ask = OverHttp(request.getfixturevalue(name).address)
+    counted = {"route": "/files/stage", "verb": "GET"}
+    before = read_number(ask, "requests_total", **counted)
+    for _ in range(40):
+        ask("GET", "/files/stage")
+    told = {read_number(ask, "requests_total", **counted) for _ in range(6)}
+
+    assert told == {before + 40}
+
+
 @needs_posix
 def test_numbers_stay_when_workers_are_killed_and_transfers_go(
     live: LiveServer, tmp_path: Path
