@@ -1080,6 +1080,27 @@ def test_a_file_of_keys_has_to_have_some_at_the_start(
         JwtIssuers(issuers_file(tmp_path, path))
 
 
+def test_a_file_that_all_may_write_is_refused_at_the_start(
+    tmp_path: Path, keys: Path
+) -> None:
+    path = issuers_file(tmp_path, keys)
+    path.chmod(0o666)
+
+    with pytest.raises(ConfigError, match="all users may write it"):
+        JwtIssuers(path)
+
+
+def test_keys_that_all_may_write_are_not_read(issuers: JwtIssuers, keys: Path) -> None:
+    fresh = keys.with_name("fresh")
+    fresh.write_text(key_set(signer("ES256", "new")))
+    fresh.chmod(0o666)
+    fresh.rename(keys)
+
+    assert "the key of the token (kid) is not known here" == _refused(
+        issuers, signer("ES256", "new").sign(claims())
+    )
+
+
 # --- through the application and a server ----------------------------------------
 
 

@@ -18,8 +18,10 @@ import io
 import ipaddress
 import json
 import logging
+import os
 import socket
 import ssl
+import stat
 import threading
 import time
 import tomllib
@@ -407,6 +409,8 @@ class _FileKeys:
 
 def _read_some(path: Path) -> bytes:
     with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_mode & stat.S_IWOTH:
+            raise ValueError("all users may write it: who does makes himself tokens")
         text = file.read(_MAX_DOCUMENT + 1)
     if len(text) > _MAX_DOCUMENT:
         raise ValueError(f"it is longer than {_MAX_DOCUMENT} bytes")
