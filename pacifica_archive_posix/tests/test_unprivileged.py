@@ -116,6 +116,23 @@ def test_digests_of_a_read_only_source_are_kept_or_dropped(
     assert [True, True] == as_nobody(act, home)
 
 
+def test_the_owner_of_the_prefix_trashes_and_takes_back(home: Path) -> None:
+    """Of a file whose mode lets nobody write: a link to it is refused to others."""
+    scene = SCENES["create"]
+
+    def act() -> list[object]:
+        scene.prepare(home)
+        with scene.open(home) as archive:
+            scene.act(archive, home)
+            archive.trash(FILE_ID)
+            archive.undelete(FILE_ID)
+            found = get(archive) == NEW
+            archive.trash(FILE_ID)
+            return [found, archive.empty_trash(2**63)]
+
+    assert [True, 1] == as_nobody(act, home)
+
+
 def test_leftovers_of_a_read_only_kind_are_swept(home: Path) -> None:
     """Killed between its seal and its switch."""
 
@@ -142,6 +159,7 @@ def refusals(home: Path, options: PosixOptions) -> list[str]:
             lambda: archive.create(1),
             lambda: store(archive, FILE_ID, OLD),
             lambda: archive.delete(FILE_ID),
+            lambda: archive.trash(FILE_ID),
             lambda: archive.adopt(1, str(home / "inbox" / "source")),
         ):
             try:
@@ -168,7 +186,7 @@ def test_who_may_only_read_is_served_and_refused(
         (home / "archive" / ".incoming").rmdir()
     told = as_nobody(lambda: refusals(home, scene.options(home)))
 
-    assert ["served"] + [AccessDenied.__name__] * 4 == told
+    assert ["served"] + [AccessDenied.__name__] * 5 == told
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="lacks root, to own what is refused")
