@@ -382,29 +382,33 @@ class _FileKeys:
         self._path = path
         self._complaint = _Complaint(issuer)
         try:
-            self._read = self._stamp()
-            self._keys = _parse_keys(_read_some(path))
+            self._held = self._stamp(), _parse_keys(_read_some(path))
         except OSError as exc:
             raise ConfigError(f"the keys of {issuer}: {path} cannot be read") from exc
         except ValueError as exc:
             raise ConfigError(f"the keys of {issuer}: {path}: {exc}") from exc
 
     def find(self, kid: str) -> _Key | None:
+        # Kept and taken together, or a thread that was overtaken could leave old keys
+        # with a new stamp.
+        held, keys = self._held
         try:
+            # Before the file is read: one that is replaced meanwhile is read again.
             stamp = self._stamp()
-            if stamp != self._read:
-                self._keys = _parse_keys(_read_some(self._path))
-                self._read = stamp
+            if stamp != held:
+                keys = _parse_keys(_read_some(self._path))
+                self._held = stamp, keys
         except FileNotFoundError:
             self._complaint.tell("are gone: no token of it is valid")
             return None
         except (OSError, ValueError):
             self._complaint.tell("cannot be read: the last that could are used")
-        return self._keys.get(kid)
+        return keys.get(kid)
 
-    def _stamp(self) -> tuple[int, int, int]:
+    def _stamp(self) -> tuple[int, ...]:
         about = self._path.stat()
-        return about.st_ino, about.st_size, about.st_mtime_ns
+        # Of the status too: who may write it is looked at.
+        return about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 def _read_some(path: Path) -> bytes:
