@@ -85,7 +85,8 @@ def make_pair(
     now = dt.datetime.now(dt.UTC)
     first, last = (now + dt.timedelta(days=day) for day in days)
     address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
-    made = (
+    is_authority = issuer is None
+    builder = (
         x509.CertificateBuilder()
         .subject_name(_name(name))
         .issuer_name(_name(issuer.name if issuer else name))
@@ -93,15 +94,37 @@ def make_pair(
         .serial_number(x509.random_serial_number())
         .not_valid_before(first)
         .not_valid_after(last)
-        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
-        .add_extension(
-            x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True
-        )
-        .sign(
-            signer,
-            None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256(),
-        )
     )
+    # Python 3.13 asks for all of them but the first.
+    extensions: tuple[tuple[x509.ExtensionType, bool], ...] = (
+        (x509.SubjectAlternativeName([address]), False),
+        (x509.BasicConstraints(ca=is_authority, path_length=None), True),
+        (x509.SubjectKeyIdentifier.from_public_key(secret.public_key()), False),
+        (
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()),
+            False,
+        ),
+        (
+            x509.KeyUsage(
+                digital_signature=True,
+                key_cert_sign=is_authority,
+                crl_sign=is_authority,
+                content_commitment=False,
+                key_encipherment=False,
+                data_encipherment=False,
+                key_agreement=False,
+                encipher_only=False,
+                decipher_only=False,
+            ),
+            True,
+        ),
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    algorithm = (
+        None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    )
+    made = builder.sign(signer, algorithm)
     return Pair(certificate=made.public_bytes(Encoding.PEM), key=key, name=name)
 
 
