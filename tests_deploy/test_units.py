@@ -108,8 +108,8 @@ def test_the_server_of_the_unit_passes_the_tests_after_deployment(
     unit = machine.read_unit(machine.install("pacifica-archive.service", "unit"))
     token = machine.new_token(*ALL_SCOPES)
     port = free_port()
-    command = (*unit.command, "--port", str(port))
-    with running(command, unit.env, port=port, log=machine.root / "log"):
+    server = (*unit.command, "--port", str(port))
+    with running(server, unit.env, port=port, log=machine.root / "log"):
         said = run_post_deployment_tests(
             f"http://127.0.0.1:{port}", unit.env, ARCHIVE_TOKEN_FILE=str(token)
         )
@@ -125,8 +125,8 @@ def test_the_server_of_the_unit_with_tls_passes_them(machine: Machine) -> None:
     )
     token = machine.new_token(*ALL_SCOPES)
     port = free_port()
-    command = (*unit.command, "--port", str(port), "--address", "127.0.0.1")
-    with running(command, unit.env, port=port, log=machine.root / "log"):
+    server = (*unit.command, "--port", str(port), "--address", "127.0.0.1")
+    with running(server, unit.env, port=port, log=machine.root / "log"):
         said = run_post_deployment_tests(
             f"https://127.0.0.1:{port}",
             unit.env,
@@ -145,19 +145,23 @@ def run_once(machine: Machine, name: str) -> int:
     ).returncode
 
 
-@pytest.fixture
-def stored(machine: Machine) -> Machine:
-    """Have a file stored under 12345, and say so in the list of ids."""
+def command(machine: Machine, *arguments: str) -> None:
     subprocess.run(
         [
             machine.path("opt/pacifica-archive/bin/pacifica-archive"),
+            *arguments,
             *("--config", machine.path("etc/pacifica-archive/archive.cfg")),
-            *("put", "12345", __file__),
         ],
         env=machine.environment(),
         check=True,
         timeout=LIMIT_S,
     )
+
+
+@pytest.fixture
+def stored(machine: Machine) -> Machine:
+    """Have a file stored under 12345, and say so in the list of ids."""
+    command(machine, "put", "12345", __file__)
     ids = machine.path("var/lib/pacifica-archive/ids")
     ids.parent.mkdir(parents=True)
     ids.write_text("12345\n")
@@ -177,5 +181,9 @@ def test_the_unit_that_verifies_fails_for_a_file_that_differs(stored: Machine) -
     assert 0 != run_once(stored, "pacifica-archive-verify.service")
 
 
-def test_the_unit_empties_the_trash(stored: Machine) -> None:
+def test_the_unit_empties_the_trash_of_what_is_old(stored: Machine) -> None:
+    """And not of what was deleted now."""
+    command(stored, "delete", "--trash", "12345")
+
     assert 0 == run_once(stored, "pacifica-archive-trash.service")
+    command(stored, "undelete", "12345")
