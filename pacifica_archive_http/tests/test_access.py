@@ -375,3 +375,27 @@ def test_a_grant_may_be_for_new_files_only(*, replaces: bool, wanted: bool) -> N
     grant = Grant(scope=Scope.WRITE, replaces=replaces)
 
     assert wanted is Identity(name="a", kind="jwt", grants=(grant,)).may_replace(ID)
+
+
+@pytest.mark.parametrize(
+    ("scope", "status", "kept"),
+    [("storage.create:/", 409, b"old"), ("storage.modify:/", 201, b"new")],
+)
+def test_who_creates_replaces_nothing(
+    guarded: Guarded, file_id: int, scope: str, status: int, kept: bytes
+) -> None:
+    """A JSON Web Token, of the issuer and for the audience that are right."""
+    guarded("PUT", f"/{file_id}", "all", b"old")
+    token = signer().sign(claims(scope=scope))
+    fields = {"Authorization": f"Bearer {token}"}
+    answer = guarded("PUT", f"/{file_id}", body=b"new", headers=fields)
+
+    stored = guarded("GET", f"/{file_id}", "all").body
+    assert (status, kept) == (answer.status, stored)
+
+
+def test_who_creates_stores_what_is_new(guarded: Guarded, file_id: int) -> None:
+    token = signer().sign(claims(scope="storage.create:/"))
+    fields = {"Authorization": f"Bearer {token}"}
+
+    assert 201 == guarded("PUT", f"/{file_id}", body=b"1", headers=fields).status
