@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAIR = make_pair()
+#: As openssl before 3.2 makes it where no extension is asked for (x509 -req).
+VERSION_1 = b"""\
+-----BEGIN CERTIFICATE-----
+MIIBHjCBxQIULKeXA5/OoBFVfBephUSo4pMThE0wCgYIKoZIzj0EAwIwEjEQMA4G
+A1UEAwwHYXJjaGl2ZTAeFw0yNjExMjMwMzAyMDBaFw0yNjExMjUwMzAyMDBaMBIx
+EDAOBgNVBAMMB2FyY2hpdmUwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQOHriZ
+vQZbhhoAgwmWco2taCWqKOpT6LxfkMpY7z4o/M5YSoDlycbLo6N3EufyIaawGnKV
+7bhr8d0U/RSIYwc1MAoGCCqGSM49BAMCA0gAMEUCIQDh72xHRhIkoCx7y/vb5Ywf
+2IPO9nwY3bN/wMkTjAE7igIgNcr3NUb9LUKu2E2locVgZo9Uh0w4D7RAuqAUM7T4
+I6Y=
+-----END CERTIFICATE-----
+"""
 
 
 def load(
@@ -153,6 +165,12 @@ def test_a_curve_that_granian_does_not_know_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="P-256 and P-384"):
         load(tmp_path, certificate=pair.certificate, key=pair.key)
+
+
+def test_a_certificate_of_version_1_is_said(tmp_path: Path) -> None:
+    """The same panic."""
+    with pytest.raises(ConfigError, match="of version 3"):
+        load(tmp_path, certificate=VERSION_1)
 
 
 @pytest.mark.parametrize("name", ["no such file", "."])

@@ -47,6 +47,8 @@ _KINDS = tuple(
         ),
     )
 )
+#: How the version of a certificate is written: 3, RFC 5280 section 4.1.
+_VERSION_3 = bytes.fromhex("a003020102")
 #: The longest file that is taken for one of these.
 _LONGEST = 1 << 20
 
@@ -125,10 +127,17 @@ def load_credentials(files: TlsFiles) -> Credentials:
     if len(keys) != 1:
         count = "no private key" if not keys else f"{len(keys)} private keys"
         raise ConfigError(f"--tls-key: there is {count} in it (PEM); allowed is one")
+    der = _der(certificates[0])
+    # Behind the beginnings of two sequences, of up to 4 bytes each.
+    if _VERSION_3 not in der[:16]:
+        raise ConfigError(
+            "--tls-cert: granian takes certificates of version 3, which is one with"
+            " extensions, as a subjectAltName"
+        )
     certificate = b"\n".join([*certificates, b""])
     key = _decrypted(keys[0], files.password_file) + b"\n"
     context = _paired(certificate, key)
-    if not any(kind in _der(certificates[0]) for kind in _KINDS):
+    if not any(kind in der for kind in _KINDS):
         raise ConfigError(
             "--tls-key: granian knows keys of RSA (2048 to 8192 bits), ECDSA P-256"
             " and P-384, and Ed25519"
