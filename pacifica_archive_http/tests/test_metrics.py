@@ -5,12 +5,14 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from importlib import metadata
 from typing import TYPE_CHECKING
 
 import falcon
 import pytest
 from asking import (
+    Answer,
     Ask,
     ByCall,
     OverHttp,
@@ -485,6 +487,27 @@ def test_a_directory_that_cannot_be_used_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="DIR cannot be used"):
         Metrics(tmp_path / "file")
+
+
+def test_a_seat_that_is_being_taken_is_not_read(
+    archive: MemoryArchive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files are there before what is in them."""
+    ask = ByCall(make_app(archive, metrics_directory=tmp_path))
+    asking: list[Future[Answer]] = []
+    allocate = os.posix_fallocate
+    with ThreadPoolExecutor() as threads:
+
+        def slowly(descriptor: int, start: int, size: int) -> None:
+            asking.append(threads.submit(ask, "GET", "/metrics"))
+            # It must not get through now, and is not waited for long.
+            wait(asking, 0.2)
+            allocate(descriptor, start, size)
+
+        monkeypatch.setattr(os, "posix_fallocate", slowly)
+        Metrics(tmp_path)
+
+        assert [200, 200, 200] == [each.result(60).status for each in asking]
 
 
 # --- many processes --------------------------------------------------------------

@@ -313,12 +313,15 @@ class Metrics:
             others: told with them.
         """
         if self._seats is None:
-            numbers: Any = self._registry
+            numbers = tuple(self._registry.collect())
         else:
-            self._seats.clear()
-            numbers = MultiProcessCollector(None, str(self._seats.directory))  # type: ignore[no-untyped-call]  # prometheus-client
+            collector = MultiProcessCollector(None, str(self._seats.directory))  # type: ignore[no-untyped-call]  # prometheus-client
+            with self._seats.guard():
+                self._seats.clear()
+                # A file that is being made has not what the library looks for.
+                numbers = tuple(collector.collect())
         told = CollectorRegistry(auto_describe=False)
-        told.register(_Told((*numbers.collect(), *others)))
+        told.register(_Told((*numbers, *others)))
         return told
 
     def _count(self, problem: str, series: Series, by: int) -> None:
@@ -419,19 +422,18 @@ class _Seats:
         return self._name
 
     def clear(self) -> None:
-        """Forget what was in flight in processes that are gone."""
-        with self._guard():
-            for path in self.directory.glob("*.seat"):
-                descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    if _try_lock(descriptor):
-                        self._forget(path.stem)
-                finally:
-                    os.close(descriptor)
+        """Forget what was in flight in processes that are gone; in the guard."""
+        for path in self.directory.glob("*.seat"):
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                if _try_lock(descriptor):
+                    self._forget(path.stem)
+            finally:
+                os.close(descriptor)
 
     def _take(self) -> str:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
-        with self._guard():
+        with self.guard():
             for number in itertools.count():
                 path = self.directory / f"{number}.seat"
                 descriptor = os.open(path, flags, 0o600)
@@ -457,7 +459,7 @@ class _Seats:
             os.close(descriptor)
 
     @contextlib.contextmanager
-    def _guard(self) -> Iterator[None]:
+    def guard(self) -> Iterator[None]:
         """Let one process at a time take seats or look at them."""
         descriptor = os.open(
             self.directory / "guard", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
