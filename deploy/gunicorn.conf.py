@@ -1,8 +1,7 @@
 """
-Settings of gunicorn: ``gunicorn --config gunicorn.conf.py``.
+Settings of gunicorn, for gunicorn.conf of pacifica-archive.service.d.
 
-With the environment of server.env: ARCHIVEI_CONFIG, and PACIFICA_ARCHIVE_LISTEN if it
-is not 127.0.0.1:8080.
+ARCHIVEI_CONFIG names archive.cfg; PACIFICA_ARCHIVE_LISTEN is for another port.
 """
 
 from __future__ import annotations

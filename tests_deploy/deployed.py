@@ -163,7 +163,10 @@ class Machine:
         credentials = self.root / "run/credentials"
         for line in lines:
             key, _, value = line.partition("=")
-            if key == "EnvironmentFile":
+            if key == "Environment":
+                name, _, text = value.partition("=")
+                env[name] = text
+            elif key == "EnvironmentFile":
                 env |= _read_environment(Path(value.removeprefix("-")))
             elif key == "LoadCredential":
                 name, _, source = value.partition(":")

@@ -18,12 +18,12 @@ from deployed import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from deployed import Machine
 
-    Starter = Callable[[Machine, Mapping[str, str]], AbstractContextManager[str]]
+    Starter = Callable[[Machine], AbstractContextManager[str]]
 
 CONFIG = "etc/pacifica-archive/archive.cfg"
 
@@ -37,32 +37,31 @@ def installed(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def listening(machine: Machine, env: Mapping[str, str], *command: str) -> Iterator[str]:
-    """Run one that is told by server.env where to listen; give its address."""
+def dropped_in(machine: Machine, name: str, settings: str) -> Iterator[str]:
+    """Run what a drop-in has the unit start instead; give its address."""
+    machine.install(settings, f"etc/pacifica-archive/{settings}")
+    unit = machine.read_unit(
+        machine.install("pacifica-archive.service", "unit"),
+        machine.install(f"pacifica-archive.service.d/{name}.conf", "drop-in"),
+    )
     port = free_port()
-    settings = {
-        **env,
-        "PACIFICA_ARCHIVE_LISTEN": f"127.0.0.1:{port}",
-        "ARCHIVEI_CONFIG": str(machine.path(CONFIG)),
-    }
-    with running(command, settings, port=port, log=machine.root / "log"):
+    env = {**unit.env, "PACIFICA_ARCHIVE_LISTEN": f"127.0.0.1:{port}"}
+    with running(unit.command, env, port=port, log=machine.root / "log"):
         yield f"http://127.0.0.1:{port}"
 
 
-def uwsgi(machine: Machine, env: Mapping[str, str]) -> AbstractContextManager[str]:
+def uwsgi(machine: Machine) -> AbstractContextManager[str]:
     if not installed("uwsgi"):
         pytest.skip("uwsgi is not installed: it wants a compiler")
-    settings = machine.install("uwsgi.ini", "etc/pacifica-archive/uwsgi.ini")
-    return listening(machine, env, "uwsgi", "--ini", str(settings))
+    return dropped_in(machine, "uwsgi", "uwsgi.ini")
 
 
-def gunicorn(machine: Machine, env: Mapping[str, str]) -> AbstractContextManager[str]:
-    settings = machine.install("gunicorn.conf.py", "etc/pacifica-archive/gunicorn.py")
-    return listening(machine, env, "gunicorn", "--config", str(settings))
+def gunicorn(machine: Machine) -> AbstractContextManager[str]:
+    return dropped_in(machine, "gunicorn", "gunicorn.conf.py")
 
 
 @contextlib.contextmanager
-def nginx(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:
+def nginx(machine: Machine) -> Iterator[str]:
     """Run the server of the unit, and nginx before it that sends the files."""
     if NGINX is None:
         pytest.skip("no nginx here")
@@ -74,7 +73,7 @@ def nginx(machine: Machine, env: Mapping[str, str]) -> Iterator[str]:
         *("--accel-redirect", "/files-of-the-archive/"),
     )
     with (
-        running(command, env, port=port, log=machine.root / "log"),
+        running(command, unit.env, port=port, log=machine.root / "log"),
         running_nginx(machine, port) as outer,
     ):
         yield f"https://127.0.0.1:{outer}"
@@ -96,12 +95,11 @@ def test_a_server_passes_the_tests_after_deployment(
             CONFIG,
             lambda text: re.sub("^tokens = .*\n", "", text, flags=re.MULTILINE),
         )
-    env = machine.environment()
-    with start(machine, env) as url:
+    with start(machine) as url:
         if url.startswith("https"):
             more["SSL_CERT_FILE"] = str(
                 machine.path("etc/pacifica-archive/tls/server.crt")
             )
-        said = run_post_deployment_tests(url, env, **more)
+        said = run_post_deployment_tests(url, machine.environment(), **more)
 
     assert not said

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from deployed import Machine
 
 UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
+_FOLDER = "pacifica-archive.service.d"
+DROP_INS = sorted(path.name for path in (DEPLOY / _FOLDER).iterdir())
 TIMERS = sorted(path.name for path in DEPLOY.glob("*.timer"))
 #: Tenths of the points of exposure that docs/deploy.md promises to be below.
 EXPOSURE = 15
@@ -54,10 +56,12 @@ def test_systemd_finds_nothing_wrong(machine: Machine, name: str) -> None:
 
 
 @needs_systemd
-def test_systemd_finds_nothing_wrong_with_tls(machine: Machine) -> None:
+@pytest.mark.parametrize("name", DROP_INS)
+def test_systemd_finds_nothing_wrong_with_a_drop_in(
+    machine: Machine, name: str
+) -> None:
     unit = machine.install("pacifica-archive.service", "u/pacifica-archive.service")
-    drop_in = "pacifica-archive.service.d/tls.conf"
-    machine.install(drop_in, f"u/{drop_in}")
+    machine.install(f"{_FOLDER}/{name}", f"u/{_FOLDER}/{name}")
 
     assert (0, "") == analyze("verify", str(unit))
 
