@@ -54,7 +54,8 @@ _log = logging.getLogger(__name__)
 #: Seconds for a request's head to come, and for an idle connection to live.
 HEAD_TIMEOUT_S = 30
 #: Bytes of a request's head; more is a 431. A JSON Web Token of a grid is up to 8 KiB.
-MAX_HEAD = 1 << 16
+#: Of uploads too: with half of it a PUT costs a third more CPU.
+MAX_HEAD = 1 << 17
 #: Connections of a worker, idle ones included; more wait for one of them to end.
 MAX_CONNECTIONS = 1024
 #: Of a worker's threads, those that transfers may hold.
