@@ -319,7 +319,7 @@ class Metrics:
             with self._seats.guard():
                 self._seats.clear()
                 # A file that is being made has not what the library looks for.
-                numbers = tuple(collector.collect())
+                numbers = tuple(collector.collect())  # type: ignore[no-untyped-call]  # as above
         told = CollectorRegistry(auto_describe=False)
         told.register(_Told((*numbers, *others)))
         return told
