@@ -7,17 +7,17 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import pytest
 from asking import ByCall, needs_posix
 
-from pacifica_archive_core import ConfigError, open_archive
+from pacifica_archive_core import ConfigError, MemoryArchive, open_archive
+from pacifica_archive_core.memory import MemoryOptions
 from pacifica_archive_http import make_app
 from pacifica_archive_http.options import ServerOptions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from pacifica_archive_core import MemoryArchive
 
 DATA = bytes(range(256)) * 1000
 INTERNAL = "/files-of-the-archive/"
@@ -150,6 +150,37 @@ def test_the_log_says_no_number_of_bytes(call: Handing) -> None:
     call("GET", "/12345")
 
     assert json.loads(call.lines[-1])["bytes"] is None
+
+
+@attrs.frozen(kw_only=True)
+class PrefixedOptions(MemoryOptions):
+    prefix: Path = Path("/srv")
+
+
+class TapeWithPaths(MemoryArchive):
+    """Has a path for each file, and files that can be on tape."""
+
+    def __init__(self) -> None:
+        super().__init__(PrefixedOptions())
+
+    def local_path(self, file_id: int) -> Path:
+        return Path(f"/srv/{file_id}")
+
+
+def test_a_file_on_tape_is_not_handed_over() -> None:
+    """Nginx would wait for the tape."""
+    with TapeWithPaths() as archive:
+        call = Handing(archive)
+        call("PUT", "/12345", DATA)
+        on_disk = call("GET", "/12345")
+        archive.purge(12345)
+        on_tape = call("GET", "/12345")
+
+    assert (200, f"{INTERNAL}12345") == (
+        on_disk.status,
+        on_disk.headers["x-accel-redirect"],
+    )
+    assert (503, False) == (on_tape.status, "x-accel-redirect" in on_tape.headers)
 
 
 def test_an_archive_without_paths_sends_its_files(memory: MemoryArchive) -> None:
