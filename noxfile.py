@@ -199,7 +199,7 @@ DEPLOY_NEEDS = ("compiler", "curl", "nginx", "openssl", "systemd")
 
 # The console examples in docs/ are run.
 DOCS_NEEDS = ("compiler", "curl", "mariadb", "openssl")
-DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "sphinx>=8", "sybil>=9")
+DOCS_REQUIREMENTS = ("furo", "myst-parser>=4", "pyyaml>=6", "sphinx>=8", "sybil>=9")
 # The next feature release of a linter must not turn this repository red by itself.
 RUFF = "ruff~=0.17.6"
 MYPY = "mypy~=2.4.1"
