@@ -4,7 +4,9 @@ import io
 import os
 import signal
 import socket
+import tempfile
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from typing import TYPE_CHECKING
@@ -30,7 +32,7 @@ from prometheus_client.openmetrics.parser import (
 from pacifica_archive_core import ConfigError, MemoryArchive
 from pacifica_archive_http import make_app
 from pacifica_archive_http.access import RULES, Scope
-from pacifica_archive_http.metrics import SERIES, Metrics, find_route
+from pacifica_archive_http.metrics import SERIES, Metrics, find_route, new_directory
 from pacifica_archive_http.options import Deletion, Monitoring, ServerOptions
 from pacifica_archive_http.status_table import PROBLEMS
 from pacifica_archive_http.testing import LiveServer, running_server
@@ -552,6 +554,36 @@ def _kill_workers(server: LiveServer, ask: Ask) -> None:
             return False
 
     wait_until(are_back, "new workers")
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("age_s", "is_there"), [(3600, False), (0, True)])
+def test_what_a_killed_server_left_is_removed(
+    temporary: Path, age_s: int, *, is_there: bool
+) -> None:
+    """But for what is so new that it may not be locked yet."""
+    left = temporary / "pacifica-archive-metrics-left"
+    (left / "file").mkdir(parents=True)
+    os.utime(left, (time.time() - age_s,) * 2)
+    with new_directory():
+        found = left.exists()
+
+    assert is_there == found
+
+
+@pytest.mark.usefixtures("temporary")
+def test_the_directory_of_a_running_server_stays() -> None:
+    with new_directory() as one:
+        os.utime(one, (0, 0))
+        with new_directory():
+            found = one.exists()
+
+    assert found
 
 
 @needs_posix

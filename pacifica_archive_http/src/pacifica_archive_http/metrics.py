@@ -16,6 +16,7 @@ import contextlib
 import fcntl
 import itertools
 import os
+import shutil
 import tempfile
 import threading
 import time
@@ -71,6 +72,9 @@ _FILES = ("counter", "histogram", "gauge_livesum")
 _REQUEST_BUCKETS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800, 7200)
 #: Of one call of the backend: of a disk, and of a tape library that is asked.
 _OPERATION_BUCKETS = (0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300)
+_PREFIX = "pacifica-archive-metrics-"
+#: Seconds after which a directory that nobody has locked was left by a server.
+_SWEPT_S = 60
 _OTHER = "other"
 _VERBS = frozenset(verb for verbs in RULES.values() for verb in verbs)
 _PLAIN = frozenset(route for route in RULES if "{" not in route)
@@ -482,8 +486,13 @@ def _try_lock(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def new_directory() -> Iterator[Path]:
-    """Make a directory for the processes of one server, and remove it at the end."""
-    with tempfile.TemporaryDirectory(prefix="pacifica-archive-metrics-") as name:
+    """
+    Make a directory for the processes of one server, and remove it at the end.
+
+    Those of servers that were killed are removed first.
+    """
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name:
         descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC)
         try:
             # systemd-tmpfiles leaves alone what is locked, however old (tmpfiles.d).
@@ -491,6 +500,23 @@ def new_directory() -> Iterator[Path]:
             yield Path(name)
         finally:
             os.close(descriptor)
+
+
+def _sweep() -> None:
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        # Another's, or one that is not even a directory, is none of our business.
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            is_new = time.time() - status.st_mtime < _SWEPT_S
+            if is_new or status.st_uid != os.geteuid():
+                continue
+            descriptor = os.open(path, os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                # The workers have the lock too, as long as one of them lives.
+                if _try_lock(descriptor):
+                    shutil.rmtree(path)
+            finally:
+                os.close(descriptor)
 
 
 @attrs.frozen(kw_only=True)
