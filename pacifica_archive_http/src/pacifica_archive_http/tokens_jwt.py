@@ -117,7 +117,7 @@ class JwtIssuers:
     Nothing is fetched before the first token of an issuer comes.
 
     Args:
-        path: TOML: ``audience``, ``leeway_s`` and the tables ``[[issuer]]``.
+        path: TOML: ``audience``, ``leeway_s``, ``stage_reads`` and the tables ``[[issuer]]``.
 
     Raises:
         ConfigError: the file or one that it names cannot be used.
@@ -127,6 +127,9 @@ class JwtIssuers:
         settings = _read_settings(path)
         self._audience = settings.audience
         self._leeway_s = settings.leeway_s
+        self._scopes = dict(STORAGE_SCOPES)
+        if settings.stage_reads:
+            self._scopes["storage.stage"] += (Grant(scope=Scope.READ),)
         self._keys = {
             name: _keys_of(name, where) for name, where in settings.issuers.items()
         }
@@ -187,7 +190,7 @@ class JwtIssuers:
             )
         except jwt.PyJWTError as exc:
             raise Unauthorized(_told(exc)) from exc
-        return _identity(claims), _expiry(claims)
+        return _identity(claims, self._scopes), _expiry(claims)
 
 
 # --- what a token says -----------------------------------------------------------
@@ -249,7 +252,9 @@ def _expiry(claims: Mapping[str, Any]) -> float:
     return float(min(expires, 1 << 53))
 
 
-def _identity(claims: Mapping[str, Any]) -> Identity:
+def _identity(
+    claims: Mapping[str, Any], known: Mapping[str, tuple[Grant, ...]]
+) -> Identity:
     subject, scopes = claims["sub"], claims.get("scope", "")
     if not (
         isinstance(subject, str)
@@ -263,18 +268,18 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     return Identity(
         name=subject,
         kind="jwt",
-        grants=tuple(grant for scope in scopes.split(" ") for grant in _grants(scope)),
+        grants=tuple(
+            grant for scope in scopes.split(" ") for grant in _grants(scope, known)
+        ),
     )
 
 
-def _grants(text: str) -> list[Grant]:
+def _grants(text: str, known: Mapping[str, tuple[Grant, ...]]) -> list[Grant]:
     scope, _, path = text.partition(":")
     if scope.startswith("storage.") and not path:
         raise Unauthorized("the token has a storage scope without a path")
     ids = _ids(path)
-    return [
-        attrs.evolve(grant, ids=ids) for grant in STORAGE_SCOPES.get(scope, ()) if ids
-    ]
+    return [attrs.evolve(grant, ids=ids) for grant in known.get(scope, ()) if ids]
 
 
 def _ids(path: str) -> tuple[tuple[int, int], ...]:
@@ -547,6 +552,7 @@ class _Settings:
 
     audience: tuple[str, ...]
     leeway_s: int
+    stage_reads: bool
     issuers: Mapping[str, Path | SplitResult]
 
 
@@ -559,7 +565,7 @@ def _read_settings(path: Path) -> _Settings:
     """
     try:
         document = tomllib.loads(_read_some(path).decode())
-        _check_names(document, ("audience", "leeway_s", "issuer"))
+        _check_names(document, ("audience", "leeway_s", "stage_reads", "issuer"))
         audience, leeway_s = document.get("audience"), document.get("leeway_s", 60)
         if not (
             isinstance(audience, list) and audience and all(map(_is_word, audience))
@@ -567,9 +573,13 @@ def _read_settings(path: Path) -> _Settings:
             raise ValueError("audience is to be a list of texts, one at least")
         if type(leeway_s) is not int or not 0 <= leeway_s <= _MAX_LEEWAY_S:
             raise ValueError(f"leeway_s is to be a number from 0 to {_MAX_LEEWAY_S}")
+        stage_reads = document.get("stage_reads", False)
+        if not isinstance(stage_reads, bool):
+            raise ValueError("stage_reads is to be true or false")  # noqa: TRY004 (as TOML's own errors)
         return _Settings(
             audience=tuple(audience),
             leeway_s=leeway_s,
+            stage_reads=stage_reads,
             issuers=_read_issuers(document.get("issuer")),
         )
     except OSError as exc:
