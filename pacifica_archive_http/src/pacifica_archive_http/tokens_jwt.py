@@ -117,7 +117,7 @@ class JwtIssuers:
     Nothing is fetched before the first token of an issuer comes.
 
     Args:
-        path: TOML: ``audience``, ``leeway_s``, ``stage_reads`` and the tables ``[[issuer]]``.
+        path: TOML: ``audience``, ``leeway_s``, ``stage_reads``, tables ``[[issuer]]``.
 
     Raises:
         ConfigError: the file or one that it names cannot be used.
