@@ -176,7 +176,7 @@ def test_the_server_tells_its_numbers(server: Server) -> None:
     reply = server.ask("GET", "metrics")
 
     assert 200 == reply.status
-    assert b"\npacifica_archive_ready 1" in reply.body
+    assert b"\npacifica_archive_build_info{" in reply.body
 
 
 def test_the_server_describes_itself(server: Server) -> None:
