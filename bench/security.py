@@ -504,7 +504,9 @@ def main() -> None:
                 rounds.setdefault(server.name, []).append(price)
                 print(f"round {number + 1}: {server.name}: {price}", flush=True)
         checks = measure_checks(secrets, signers, 100 if given.quick else 1000)
-    shown = f" -- {shlex.join(sys.argv[1:])}" if sys.argv[1:] else ""
+    # What the remark says is said below.
+    typed = [text for text in sys.argv[1:] if text not in {"--remark", given.remark}]
+    shown = f" -- {shlex.join(typed)}" if typed else ""
     report = Report(
         command=f"nox -s bench_security{shown}",
         busy=busy,
