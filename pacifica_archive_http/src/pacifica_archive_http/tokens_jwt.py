@@ -188,7 +188,8 @@ class JwtIssuers:
                 leeway=self._leeway_s,
                 options={"require": ["exp", "iss", "aud", "sub"]},
             )
-        except jwt.PyJWTError as exc:
+        except (jwt.PyJWTError, OverflowError, TypeError, ValueError) as exc:
+            # PyJWT 2.10 lets the latter out, of a claim of another type.
             raise Unauthorized(_told(exc)) from exc
         return _identity(claims, self._scopes), _expiry(claims)
 
@@ -196,7 +197,7 @@ class JwtIssuers:
 # --- what a token says -----------------------------------------------------------
 
 
-def _told(exc: jwt.PyJWTError) -> str:
+def _told(exc: Exception) -> str:
     """Return what a client may know: PyJWT's own words have parts of the token."""
     said: Sequence[tuple[type[jwt.PyJWTError], str]] = (
         (jwt.ExpiredSignatureError, "the token has expired"),
