@@ -28,9 +28,14 @@ pytestmark = needs_posix
 class Handing(ByCall):
     """The application over a directory, and what it has logged."""
 
-    def __init__(self, archive: Any) -> None:  # noqa: ANN401 (any archive)
+    def __init__(
+        self,
+        archive: Any,  # noqa: ANN401 (any archive)
+        *,
+        max_transfers: int | None = None,
+    ) -> None:
         options = ServerOptions(
-            write_once=True, accel_redirect=INTERNAL, max_transfers=1
+            write_once=True, accel_redirect=INTERNAL, max_transfers=max_transfers
         )
         self.lines: list[bytes] = []
         super().__init__(make_app(archive, options, access_log=self.lines.append))
@@ -123,12 +128,14 @@ def test_a_client_cannot_name_the_file(call: Handing) -> None:
     assert (b"short", False) == (answer.body, "x-accel-redirect" in answer.headers)
 
 
-def test_no_transfer_is_held(call: Handing) -> None:
-    """Of which there is one place."""
-    found = [call("GET", "/12345").status for _ in range(3)]
+@pytest.mark.usefixtures("call")
+def test_no_place_of_a_transfer_is_wanted(prefix: Path) -> None:
+    """As where all are taken, so that an upload is refused."""
+    with open_archive("posix", prefix=prefix, use_id2filename=True) as archive:
+        full = Handing(archive, max_transfers=0)
 
-    assert [200] * 3 == found
-    assert 201 == call("PUT", "/1", b"bytes").status
+        assert 200 == full("GET", "/12345").status
+        assert 503 == full("PUT", "/1", b"bytes").status
 
 
 def test_no_file_stays_open(call: Handing, prefix: Path) -> None:
