@@ -26,7 +26,7 @@ UNITS = sorted(path.name for path in DEPLOY.glob("*.service"))
 _FOLDER = "pacifica-archive.service.d"
 DROP_INS = sorted(path.name for path in (DEPLOY / _FOLDER).iterdir())
 TIMERS = sorted(path.name for path in DEPLOY.glob("*.timer"))
-#: Tenths of the points of exposure that docs/deploy.md promises to be below.
+#: Tenths of the points of exposure that docs/run.md promises to be below.
 EXPOSURE = 15
 
 
