@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from typing import TYPE_CHECKING, Any, Never
 
 import attrs
@@ -290,6 +291,20 @@ def test_a_list_of_ids_that_the_token_is_for_is_answered(
     answer = guarded("POST", target, "for other ids", b"1\n999\n")
 
     assert (200, 2) == (answer.status, len(answer.body.splitlines()))
+
+
+@pytest.mark.parametrize("target", ["/files/status", "/files/stage"])
+def test_the_log_has_the_id_that_a_list_was_refused_for(
+    memory: MemoryArchive, tmp_path: Path, target: str
+) -> None:
+    token = add_token(tmp_path / "tokens", "some", scopes=Scope, ids=((0, 9),))
+    lines: list[bytes] = []
+    options = ServerOptions(tokens=tmp_path / "tokens")
+    ask = ByCall(make_app(memory, options, access_log=lines.append))
+    ask("POST", target, b"1\n77\n2\n88\n", {"Authorization": f"Bearer {token}"})
+
+    (entry,) = map(json.loads, lines)
+    assert (403, 77, 4) == (entry["status"], entry["id"], entry["ids"])
 
 
 def test_what_is_no_id_is_answered_in_its_line(guarded: Guarded) -> None:

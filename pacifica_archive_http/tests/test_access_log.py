@@ -146,6 +146,16 @@ def test_what_answers_from_no_status_has_no_residency_in_its_line(
     assert "residency_source" not in logged.last()
 
 
+@pytest.mark.parametrize("target", ["/files/status", "/files/stage"])
+def test_the_line_of_a_list_tells_how_many_ids_it_has(
+    logged: _Logged, target: str
+) -> None:
+    logged("POST", target, b"5\n6\n7\n")
+    entry = logged.last()
+
+    assert (None, 3) == (entry["id"], entry["ids"])
+
+
 def test_a_download_has_its_line_when_it_is_over(logged: _Logged) -> None:
     before = len(logged.lines)
     _, _, parts = logged.begin(environment("GET", "/5"))

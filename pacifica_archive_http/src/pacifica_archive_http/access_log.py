@@ -59,7 +59,9 @@ class Exchange:
 
     Attributes:
         request_id: the client's if it sent a good one, else our own.
-        file_id: of the file it is about, once known.
+        file_id: of the file it is about, once known; of a list, the one that
+            was refused.
+        ids: how many a list has, once it is read; None: it is about no list.
         received: bytes read of an upload; None if it is none. An upload is
             logged with them, all else with the bytes of the answer.
         residency_source: how it is known where the file is, once its status is.
@@ -76,6 +78,7 @@ class Exchange:
         "_write",
         "error",
         "file_id",
+        "ids",
         "metrics",
         "received",
         "request_id",
@@ -105,6 +108,7 @@ class Exchange:
         )
         self.status = "500"
         self.file_id: int | None = None
+        self.ids: int | None = None
         self.received: int | None = None
         self.residency_source: str | None = None
         self.error: str | None = None
@@ -183,7 +187,8 @@ class Exchange:
                 + f',"verb":{quoted(env["REQUEST_METHOD"][:32])}'
                 f',"path":{quoted(env.get("PATH_INFO", "")[:_MAX_PATH])}'
                 f',"id":{"null" if self.file_id is None else self.file_id}'
-                f',"status":{self.status}'
+                + ("" if self.ids is None else f',"ids":{self.ids}')
+                + f',"status":{self.status}'
                 f',"bytes":{"null" if moved is None else moved}'
                 f',"seconds":{seconds:.6f}'
                 + (f',"residency_source":"{source}"' if source else "")

@@ -16,7 +16,7 @@ from pacifica_archive_core import MAX_FILE_ID
 from pacifica_archive_core.records import record_of
 from pacifica_archive_http.access import RULES
 from pacifica_archive_http.access_log import EXCHANGE
-from pacifica_archive_http.status_table import BadRequest, ContentTooLarge
+from pacifica_archive_http.status_table import BadRequest, ContentTooLarge, Forbidden
 from pacifica_archive_http.transfer import Body, read_document
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import falcon
 
     from pacifica_archive_core import Archive
+    from pacifica_archive_http.access_log import Exchange
     from pacifica_archive_http.limits import Transfers
     from pacifica_archive_http.metrics import Metrics
 
@@ -56,6 +57,7 @@ class JsonLinesOf:
         # A place for a transfer: a slow store holds the thread for as long.
         with self.transfers.place(req.env):
             ids = _parse_ids(read_document(Body(req.env), _MAX_BYTES))
+            req.env[EXCHANGE].ids = len(ids)
             _check_allowed(req, ids)
             ask = getattr(self.archive(), self.method)
             # Whole before a byte of it is sent: the store may fail in the midst.
@@ -87,15 +89,20 @@ def _check_allowed(req: falcon.Request, ids: list[int]) -> None:
     Refuse the whole list for one id that the token is not for.
 
     Raises:
-        Forbidden: with the first of them.
+        Forbidden: with the first of them, which the log has too.
     """
-    who = req.env[EXCHANGE].who
+    exchange: Exchange = req.env[EXCHANGE]
+    who = exchange.who
     scope = RULES[req.uri_template or ""][req.method]
     if who is None or scope is None:
         return
     for file_id in ids:
-        # What is no id at all is answered as such, in its line.
-        who.require(scope, file_id if 0 <= file_id <= MAX_FILE_ID else None)
+        try:
+            # What is no id at all is answered as such, in its line.
+            who.require(scope, file_id if 0 <= file_id <= MAX_FILE_ID else None)
+        except Forbidden:
+            exchange.file_id = file_id
+            raise
 
 
 def _line(record: dict[str, Any]) -> bytes:
