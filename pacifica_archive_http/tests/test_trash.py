@@ -231,17 +231,52 @@ def test_so_many_are_destroyed_at_once(archive: MemoryArchive) -> None:
 def test_a_trash_that_cannot_be_emptied_fails_no_delete(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """But is said in the log, by what the archive says."""
     with Broken() as archive:
         fill(archive, 5)
-        with caplog.at_level(logging.WARNING):
-            status = ByCall(make_app(archive, TRASH))("DELETE", "/5").status
+        status = ByCall(make_app(archive, TRASH))("DELETE", "/5").status
 
-        assert (200, [5], ["the trash could not be emptied: the trash is jammed"]) == (
-            status,
-            in_trash(archive),
-            caplog.messages,
+        assert (200, [5], 1) == (status, in_trash(archive), len(caplog.messages))
+
+
+def test_the_log_tells_why_a_trash_cannot_be_emptied(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By what the archive says, and with the traceback: the causes are in it."""
+    with Broken() as archive:
+        fill(archive, 5)
+        ByCall(make_app(archive, TRASH))("DELETE", "/5")
+
+    (record,) = caplog.records
+    assert (
+        logging.ERROR,
+        "the trash could not be emptied: the trash is jammed",
+        ArchiveUnavailable,
+    ) == (record.levelno, record.getMessage(), (record.exc_info or (None,))[0])
+
+
+def test_the_log_tells_how_many_were_destroyed(
+    archive: MemoryArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock(start_ns=time.time_ns() + 31 * DAY_NS)
+    fill(archive, 5, 6)
+    archive.trash(5)
+    clock.bin(30).put(archive, 6, Metrics())
+
+    assert [
+        (
+            logging.WARNING,
+            "2 files that were in the trash for more than 30 days were destroyed",
         )
+    ] == [(record.levelno, record.getMessage()) for record in caplog.records]
+
+
+def test_the_log_tells_nothing_of_a_trash_where_nothing_is_old(
+    archive: MemoryArchive, caplog: pytest.LogCaptureFixture
+) -> None:
+    fill(archive, 5)
+    Clock().bin(30).put(archive, 5, Metrics())
+
+    assert [] == caplog.messages
 
 
 def test_a_trash_that_cannot_be_emptied_is_tried_an_hour_later(

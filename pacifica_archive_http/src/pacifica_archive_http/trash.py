@@ -77,11 +77,19 @@ class TrashBin:
             return
         try:
             with metrics.operation("empty_trash"):
-                trash.empty_trash(
+                destroyed = trash.empty_trash(
                     self._now_ns() - self._days * _DAY_NS, limit=EMPTIED_AT_ONCE
                 )
         except ArchiveError as exc:
-            _log.warning("the trash could not be emptied: %s", exc)
+            _log.error("the trash could not be emptied: %s", exc, exc_info=exc)
+            return
+        if destroyed:
+            # No request asked for it, so no line of the access log tells of it.
+            _log.warning(
+                "%d files that were in the trash for more than %d days were destroyed",
+                destroyed,
+                self._days,
+            )
 
     def _is_time(self) -> bool:
         now_s = self._elapsed_s()
