@@ -21,7 +21,12 @@ from pacifica_archive_http.access import RULES
 from pacifica_archive_http.app import _PIECE
 from pacifica_archive_http.bulk import MAX_IDS
 from pacifica_archive_http.digests import MAX_KEPT, MAX_TAIL
-from pacifica_archive_http.serve import HEAD_TIMEOUT_S, MAX_CONNECTIONS, TRANSFER_SHARE
+from pacifica_archive_http.serve import (
+    HEAD_TIMEOUT_S,
+    MAX_CONNECTIONS,
+    MAX_HEAD,
+    TRANSFER_SHARE,
+)
 from pacifica_archive_http.status_table import Forbidden, Unauthorized
 from pacifica_archive_http.transfer import Body
 
@@ -201,6 +206,7 @@ def test_digest_algorithms_are_documented() -> None:
         (f"up to {_PIECE >> 10} KiB are no transfers", RUN),
         (f"up to {Body.LINGER >> 20} MiB", HTTP),
         (f"up to {MAX_IDS} ids", HTTP),
+        (f"longer than {MAX_HEAD >> 10} KiB", HTTP),
         (f"from 1 to {MAX_TAIL}", HTTP),
         (f"up to {MAX_KEPT - 1} digests more", HTTP),
     ],

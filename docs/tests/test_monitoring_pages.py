@@ -18,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pacifica_archive_http import PROBLEMS
 from pacifica_archive_http.access import RULES, Scope
 from pacifica_archive_http.guard import rules_for
+from pacifica_archive_http.health import Readiness
 from pacifica_archive_http.metrics import SERIES
 from pacifica_archive_http.options import Monitoring
 from pacifica_archive_http.status_table import CLIENT_GONE
@@ -164,6 +165,17 @@ def test_the_page_says_who_may_ask_for_what(policy: Monitoring) -> None:
     text = ", ".join(f"`{route}`" for route in without)
 
     assert ("all three" if len(without) == 3 else text) == row.split("|")[2].strip()
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        f"tells the answer for {Readiness.CACHED_S:g} second.",
+        f"does not answer within {Readiness.BOUND_S:g} seconds",
+    ],
+)
+def test_bounds_are_those_of_the_code(bound: str) -> None:
+    assert bound in MONITORING
 
 
 def test_the_page_names_all_operations() -> None:

@@ -199,6 +199,18 @@ def test_the_table_has_the_routes_of_the_application(
     assert {route: {*verbs} for route, verbs in RULES.items()} == routes
 
 
+@pytest.mark.parametrize(
+    ("target", "status"), [("/healthz", 200), ("/readyz", 200), ("/metrics", 401)]
+)
+def test_health_is_told_to_everybody_where_nothing_else_is_said(
+    memory: MemoryArchive, tmp_path: Path, target: str, status: int
+) -> None:
+    add_token(tmp_path / "tokens", "one", scopes=[Scope.READ])
+    ask = ByCall(make_app(memory, ServerOptions(tokens=tmp_path / "tokens")))
+
+    assert status == ask("GET", target).status
+
+
 @pytest.mark.parametrize("scope", Scope)
 def test_a_refusal_names_the_scope_that_is_missing(
     guarded: Guarded, scope: Scope
