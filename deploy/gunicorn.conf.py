@@ -10,6 +10,8 @@ import os
 
 wsgi_app = "pacifica_archive_http.wsgi:application"
 bind = os.environ.get("PACIFICA_ARCHIVE_LISTEN", "127.0.0.1:8080")
+# Loaded before the fork: the workers count the transfers of a client together.
+preload_app = True
 worker_class = "gthread"
 workers = 4
 threads = 64
