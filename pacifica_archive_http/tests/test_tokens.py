@@ -406,9 +406,9 @@ def test_days_are_counted_from_now(file: Path) -> None:
 
 
 def test_a_time_is_taken(file: Path) -> None:
-    _new(file, "--expires", "2030-01-01T01:00:00+01:00")
+    _new(file, "--expires", "2130-01-01T01:00:00+01:00")
 
-    wanted = dt.datetime(2030, 1, 1, tzinfo=dt.UTC)
+    wanted = dt.datetime(2130, 1, 1, tzinfo=dt.UTC)
     assert [wanted] == [entry.expires for entry in read_tokens(file)]
 
 
@@ -417,6 +417,7 @@ def test_a_time_is_taken(file: Path) -> None:
     [
         (("--ids", "5-4"), "no id is in the range 5-4"),
         (("--expires", "2030-01-01"), "says its zone"),
+        (("--expires", "2020-01-01T00:00Z"), "is in the past"),
         (("--days", "1", "--expires", "2030-01-01T00:00Z"), "not both"),
         (("--days", "0"), "not in the range"),
         (("--scope", "all"), "'all' is not one of"),

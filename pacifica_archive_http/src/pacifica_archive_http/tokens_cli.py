@@ -105,6 +105,11 @@ def new(
         if expires is not None:
             raise click.UsageError("give --days or --expires, not both")
         expires = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
+    elif expires is not None and expires <= dt.datetime.now(dt.UTC):
+        raise click.UsageError(
+            f"--expires {format_time(expires)} is in the past: the token would never"
+            " be valid"
+        )
     click.echo(
         add_token(
             _find_file(file, spec),
