@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from asking import ByCall, close, environment
 
-from pacifica_archive_core import MemoryArchive
+from pacifica_archive_core import MAX_FILE_ID, MemoryArchive
 from pacifica_archive_http import make_app
 from pacifica_archive_http.access import Identity
 from pacifica_archive_http.access_log import (
@@ -216,21 +216,28 @@ def test_ids_of_our_own_differ(logged: _Logged) -> None:
     ids=ascii,
 )
 def test_no_name_breaks_a_line(name: str) -> None:
-    """The subject of a JSON Web Token is whatever its issuer likes."""
+    """The subject of a JSON Web Token is whatever its issuer likes, and who that is."""
     lines: list[bytes] = []
 
     def app(env: dict[str, Any], _start: object) -> list[bytes]:
-        env[EXCHANGE].who = Identity(name=name, kind="jwt", grants=())
+        env[EXCHANGE].who = Identity(name=name, kind="jwt", grants=(), issuer=name)
+        env[EXCHANGE].file_id = MAX_FILE_ID
+        env[EXCHANGE].ids = 10_000
+        env[EXCHANGE].error = "x" * 32
         return []
 
     logged = AccessLog(app, lines.append, Metrics(None))
-    env = environment("A" * 5000, "/" + "%E9" * 5000, b"", {"X-Request-Id": "a" * 128})
+    env = {
+        **environment("A" * 5000, "/" + "%E9" * 5000, b"", {"X-Request-Id": "a" * 128}),
+        "REMOTE_ADDR": "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255",
+    }
     logged(env, lambda *_args: bytearray().extend)
 
     (line,) = lines
     assert line.endswith(b"}\n")
     assert len(line) <= 4096
     assert name.startswith(json.loads(line)["who"])
+    assert name.startswith(json.loads(line)["issuer"])
 
 
 @pytest.mark.parametrize("text", ['/"quoted"', "/a%0Ab", "/%ff%00", "/" + "%E9" * 5000])

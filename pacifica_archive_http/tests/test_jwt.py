@@ -1268,8 +1268,8 @@ def test_a_server_takes_tokens_and_logs_none(tmp_path: Path, keys: Path) -> None
     lines = [json.loads(line) for line in log.read_text().splitlines()]
 
     assert [201, 403, 401, 401] == [answer.status for answer in answers]
-    assert [("anna", "jwt")] * 2 + [(None, None)] * 2 == [
-        (line.get("who"), line.get("auth")) for line in lines
+    assert [("anna", "jwt", ISSUER)] * 2 + [(None, None, None)] * 2 == [
+        (line.get("who"), line.get("auth"), line.get("issuer")) for line in lines
     ]
     assert [] == [part for part in secret if part in said]
 

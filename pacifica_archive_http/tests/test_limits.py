@@ -22,6 +22,7 @@ from asking import (
     read_answer,
     wait_until,
 )
+from jwt_kit import ISSUER, claims, issuers_file, key_set, signer
 
 from pacifica_archive_http import make_app
 from pacifica_archive_http.access import Scope
@@ -181,6 +182,33 @@ def test_a_token_counts_wherever_it_comes_from(
 
 
 # --- processes -------------------------------------------------------------------
+
+
+def test_a_subject_of_another_issuer_is_another_client(
+    memory: MemoryArchive, tmp_path: Path
+) -> None:
+    with memory.create(5) as writer:
+        writer.write(LONG)
+    (tmp_path / "keys").write_text(key_set(signer()))
+    file = issuers_file(tmp_path, tmp_path / "keys")
+    other = "https://other.example.org"
+    keys = tmp_path / "keys"
+    file.write_text(
+        f'{file.read_text()}\n[[issuer]]\nissuer = "{other}"\nkeys = "{keys}"\n'
+    )
+    call = ByCall(make_app(memory, ServerOptions(jwt=file, client_transfers=1)))
+
+    def begin(issuer: str) -> tuple[int, Any]:
+        token = signer().sign(claims(iss=issuer))
+        fields = {"Authorization": f"Bearer {token}"}
+        status, _, parts = call.begin(environment("GET", "/5", None, fields))
+        return status, parts
+
+    begun = [begin(issuer) for issuer in (ISSUER, other, ISSUER)]
+    for _, parts in begun:
+        close(parts)
+
+    assert [200, 200, 429] == [status for status, _ in begun]
 
 
 def test_places_are_counted_in_all_processes() -> None:

@@ -95,11 +95,14 @@ class Identity:
         name: the token's name, or the subject of a JSON Web Token.
         kind: which of them; the same name may be both.
         grants: what it may do.
+        issuer: of a JSON Web Token: a subject is its issuer's, and another's may
+            have the same name.
     """
 
     name: str
     kind: Literal["token", "jwt"]
     grants: tuple[Grant, ...]
+    issuer: str | None = None
 
     def require(self, scope: Scope, file_id: int | None = None) -> None:
         """

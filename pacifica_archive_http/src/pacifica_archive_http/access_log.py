@@ -51,6 +51,8 @@ _PIPE_BUF = 4096
 _MAX_PATH = 256
 #: A subject has 255 characters of ASCII at most (OpenID Connect Core 1.0 section 8).
 _MAX_NAME = 255
+#: Bytes of an issuer, as they are written: what the others leave of a line.
+_ISSUER_ROOM = 256
 
 
 class Exchange:
@@ -181,6 +183,7 @@ class Exchange:
                 f',"client":{quoted(env.get("REMOTE_ADDR") or "")}'
                 + (
                     f',"who":{quoted(_shortened(who.name))},"auth":"{who.kind}"'
+                    + ("" if who.issuer is None else f',"issuer":{_issuer(who.issuer)}')
                     if (who := self.who)
                     else ""
                 )
@@ -235,6 +238,14 @@ class AccessLog:
         body = self._app(env, start)
         exchange.answered(body)
         return body
+
+
+def _issuer(name: str) -> str:
+    """Return as much of a name as has room, quoted."""
+    name = name[:_ISSUER_ROOM]
+    while len(text := quoted(name)) > _ISSUER_ROOM:
+        name = name[:-1]
+    return text
 
 
 def _shortened(name: str) -> str:

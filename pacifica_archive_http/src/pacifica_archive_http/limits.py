@@ -198,7 +198,8 @@ class Place:
 def _client(who: Identity | None, address: str) -> str:
     """Return whose a transfer is: of a token, else of an address."""
     if who is not None:
-        return f"{who.kind} {who.name}"
+        # No name has a line's end.
+        return f"{who.kind} {who.issuer}\n{who.name}"
     try:
         ip = ipaddress.ip_address(address)
     except ValueError:

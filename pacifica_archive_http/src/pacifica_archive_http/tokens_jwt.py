@@ -269,6 +269,7 @@ def _identity(
     return Identity(
         name=subject,
         kind="jwt",
+        issuer=claims["iss"],
         grants=tuple(
             grant for scope in scopes.split(" ") for grant in _grants(scope, known)
         ),
