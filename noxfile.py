@@ -562,8 +562,8 @@ def formats(session: nox.Session) -> None:
 
 
 @nox.session
-def fuzz(session: nox.Session) -> None:
-    """Write hostile bytes to a server; 64 clients at once (``--fuzz-seconds N``)."""
+def hostile(session: nox.Session) -> None:
+    """Write hostile bytes to servers, some; and have 64 clients at once, a minute."""
     install(session, "posix", "http")
     session.run("pytest", "tests_fuzz", *session.posargs)
 
@@ -710,6 +710,14 @@ def serve(session: nox.Session) -> None:
         # Ctrl-C reaches the server too: it may take its time to finish transfers.
         interrupt_timeout=60,
     )
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Write hostile bytes to each server for ten minutes (``--fuzz-seconds N``)."""
+    install(session, "posix", "http")
+    fuzz = ("tests_fuzz/test_fuzz.py", "--fuzz-seconds", "600")
+    session.run("pytest", *fuzz, *session.posargs)
 
 
 @nox.session(default=False)

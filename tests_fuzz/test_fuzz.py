@@ -25,27 +25,30 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from watching import open_at_rest, wait_until, what_is_open
 
+from pacifica_archive_http.access import Scope
 from pacifica_archive_http.testing import LiveServer, running_server
+from pacifica_archive_http.tokens import add_token
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 #: Attempts of one run in CI.
-EXAMPLES = 600
+EXAMPLES = 400
 #: For an answer to one who is served; the attempts are many, the machine is busy.
 PATIENT_S = 60.0
 #: Silence after which a client that waits has heard all.
 SILENCE_S = 0.25
 _CANARY = bytes(range(256)) * 700
+_DONE = {200, 201, 202, 204, 206}
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3}) ")
 
 
 class Watch:
     """Asks for a status again and again, on one connection: others are to be served."""
 
-    def __init__(self, address: tuple[str, int]) -> None:
-        self._address = address
+    def __init__(self, victim: Victim) -> None:
+        self._victim = victim
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.wrong: list[str] = []
@@ -61,11 +64,13 @@ class Watch:
         self._thread.join()
 
     def _run(self) -> None:
-        connection = http.client.HTTPConnection(*self._address, timeout=PATIENT_S)
+        connection = self._victim.connect()
         try:
             while not self._ended.wait(0.02):
                 began = time.monotonic()
-                connection.request("HEAD", f"/files/{CANARY}")
+                connection.request(
+                    "HEAD", f"/files/{CANARY}", headers=self._victim.fields
+                )
                 answer = connection.getresponse()
                 answer.read()
                 self.longest_s = max(self.longest_s, time.monotonic() - began)
@@ -80,18 +85,32 @@ class Watch:
 
 @attrs.frozen(kw_only=True)
 class Victim:
-    """The server that is tried."""
+    """
+    The server that is tried.
+
+    Attributes:
+        token: what those who are served show; whoever tries it has none.
+    """
 
     server: LiveServer
     log: Path
     incoming: Path
+    token: str | None
     ids: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1000))
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields of those who are served."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
+    def connect(self) -> http.client.HTTPConnection:
+        """Return a new connection of one who is served."""
+        return http.client.HTTPConnection(*self.server.address, timeout=PATIENT_S)
 
     def get(self, file_id: int) -> bytes | None:
         """Return the bytes of a file; None if there is none."""
-        connection = http.client.HTTPConnection(*self.server.address, timeout=PATIENT_S)
-        with contextlib.closing(connection):
-            connection.request("GET", f"/files/{file_id}")
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("GET", f"/files/{file_id}", headers=self.fields)
             answer = connection.getresponse()
             body = answer.read()
             assert answer.status in {200, 404}
@@ -99,9 +118,8 @@ class Victim:
 
     def put(self, file_id: int, body: bytes) -> None:
         """Store a file."""
-        connection = http.client.HTTPConnection(*self.server.address, timeout=PATIENT_S)
-        with contextlib.closing(connection):
-            connection.request("PUT", f"/{file_id}", body)
+        with contextlib.closing(self.connect()) as connection:
+            connection.request("PUT", f"/{file_id}", body, self.fields)
             assert connection.getresponse().status == 201
 
     def suffer(self, attempt: Attempt) -> bytes:
@@ -131,19 +149,26 @@ class Victim:
         return said
 
 
-@pytest.fixture(scope="module")
-def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victim]:
+@pytest.fixture(params=["open", "guarded"])
+def victim(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Victim]:
     """Run a server of few threads: one that is lost is missed."""
-    folder = tmp_path_factory.mktemp("fuzz")
-    (folder / "archive").mkdir()
+    (tmp_path / "archive").mkdir()
+    more: tuple[str, ...] = ()
+    token = None
+    if request.param == "guarded":
+        tokens = tmp_path / "tokens"
+        token = add_token(tokens, "served", scopes=Scope)
+        more = ("--tokens", str(tokens), "--write-once", "--delete", "trash")
     with running_server(
-        *("-t", "posix", "--prefix", str(folder / "archive"), "-o", "durable=no"),
-        *("--workers", "2", "--threads", "8", "--log-file", str(folder / "log")),
+        *("-t", "posix", "--prefix", str(tmp_path / "archive"), "-o", "durable=no"),
+        *("--workers", "2", "--threads", "8", "--log-file", str(tmp_path / "log")),
+        *more,
     ) as server:
         victim = Victim(
             server=server,
-            log=folder / "log",
-            incoming=folder / "archive" / ".incoming",
+            log=tmp_path / "log",
+            incoming=tmp_path / "archive" / ".incoming",
+            token=token,
         )
         victim.put(CANARY, _CANARY)
         yield victim
@@ -205,9 +230,15 @@ def _try_many(victim: Victim, *, seed_: int) -> None:
         wrong = [status for status in _statuses(said) if status in {500, 502, 504}]
 
         assert [] == wrong, victim.log.read_text()[-4000:]
-        if attempt.kind == "ranges" and said:
+        if victim.token is not None:
+            # Some addresses are open to all: "/" is.
+            if attempt.kind not in {"targets", "mutations"}:
+                assert _DONE.isdisjoint(_statuses(said)), said[:2000]
+            assert _CANARY[:64] not in said
+            assert victim.get(file_id) is None
+        elif attempt.kind == "ranges" and said:
             assert _is_of_canary(said, attempt)
-        if attempt.may_store:
+        elif attempt.may_store:
             assert victim.get(file_id) in attempt.may_store
         assert victim.get(CANARY) == _CANARY
 
@@ -222,7 +253,7 @@ def test_whatever_is_written_to_the_socket(
     before = open_at_rest(workers)
     seconds = pytestconfig.getoption("fuzz_seconds")
     limit = None if seconds is None else time.monotonic() + seconds
-    with Watch(server.address) as watch:
+    with Watch(victim) as watch:
         for number in itertools.count():
             _try_many(victim, seed_=number)
             if limit is None or time.monotonic() > limit:
