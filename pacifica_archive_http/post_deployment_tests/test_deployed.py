@@ -39,7 +39,7 @@ from urllib.parse import urlsplit
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 LARGE = int(os.environ.get("LARGE_FILE_SIZE", str(64 << 20)))
 MANY = int(os.environ.get("MANY_FILES_TEST_COUNT", "100"))
@@ -52,6 +52,8 @@ MODIFIED = 1_473_806_059
 AT_ONCE = 8
 # A tape or a busy server may take its time for an answer.
 TIMEOUT_S = 300
+#: Seconds at most before it is asked again.
+PATIENCE_S = 10
 
 
 class Reply:
@@ -134,6 +136,16 @@ class Server:
         """Store a file, and never replace one."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         return self.ask("PUT", file_id, body, {"If-None-Match": "*", **fields})
+
+
+def until_there_is_room(ask: Callable[[], Reply]) -> Reply:
+    """Ask again for as long as too many transfers run, as the answer says."""
+    deadline = time.monotonic() + TIMEOUT_S
+    while (reply := ask()).status in {429, 503}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(min(float(reply.headers["Retry-After"]), PATIENCE_S))
+    return reply
 
 
 @pytest.fixture(scope="session")
@@ -318,15 +330,18 @@ def test_many_files(server: Server) -> None:
     ids = [server.new_id() for _ in range(MANY)]
     contents = {number: f"{number}\n".encode() * 500 for number in ids}
 
+    def put(key: int) -> int:
+        return until_there_is_room(lambda: server.put(key, contents[key])).status
+
+    def get(key: int) -> bytes:
+        return until_there_is_room(lambda: server.ask("GET", key)).body
+
+    # A server may have fewer places than that.
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        stored = list(pool.map(lambda key: server.put(key, contents[key]).status, ids))
+        stored = list(pool.map(put, ids))
         for number in ids:
             wait_until_on_disk(server, number)
-        came = dict(
-            zip(
-                ids, pool.map(lambda key: server.ask("GET", key).body, ids), strict=True
-            )
-        )
+        came = dict(zip(ids, pool.map(get, ids), strict=True))
 
     assert [201] * MANY == stored
     assert contents == came

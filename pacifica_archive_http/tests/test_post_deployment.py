@@ -50,6 +50,15 @@ def test_they_move_a_file_and_leave_nothing(tmp_path: Path) -> None:
     assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
 
 
+def test_they_wait_where_there_are_few_places() -> None:
+    with running_server("-t", "memory", "--client-transfers", "2") as server:
+        done = _run(
+            ARCHIVE_URL=server.url, LARGE_FILE_SIZE="1000", MANY_FILES_TEST_COUNT="12"
+        )
+
+    assert (0, "") == (done.returncode, done.stdout[-5000:] * bool(done.returncode))
+
+
 def test_they_fail_against_a_server_that_is_none() -> None:
     assert _run(ARCHIVE_URL="http://127.0.0.1:1").returncode == 1
 
