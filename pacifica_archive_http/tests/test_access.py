@@ -13,7 +13,7 @@ from asking import ByCall, environment
 from falcon.routing import map_http_methods
 from jwt_kit import claims, issuers_file, key_set, signer
 
-from pacifica_archive_core import MemoryArchive
+from pacifica_archive_core import MAX_FILE_ID, MemoryArchive
 from pacifica_archive_http import make_app
 from pacifica_archive_http.access import RULES, Grant, Identity, Scope
 from pacifica_archive_http.guard import rules_for
@@ -41,6 +41,8 @@ NOT_VALID = (
     "JWT, expired",
 )
 KINDS = ("none", *NOT_VALID, "for other ids", "all", *Scope)
+#: What tells of the whole archive.
+MONITORING = ("/healthz", "/readyz", "/metrics")
 ROWS = [(route, verb) for route, verbs in RULES.items() for verb in verbs]
 
 
@@ -146,7 +148,7 @@ def _status_wanted(scope: Scope | None, route: str, kind: str) -> int | None:
         return 401
     # The bulk routes have the id in their body, which a test of their own sends.
     if kind == "for other ids":
-        return 403 if "{file_id}" in route else None
+        return 403 if "{file_id}" in route or route in MONITORING else None
     return None if kind in ("all", scope) else 403
 
 
@@ -209,6 +211,39 @@ def test_health_is_told_to_everybody_where_nothing_else_is_said(
     ask = ByCall(make_app(memory, ServerOptions(tokens=tmp_path / "tokens")))
 
     assert status == ask("GET", target).status
+
+
+@pytest.mark.parametrize("target", MONITORING)
+def test_what_tells_of_all_is_not_for_who_may_ask_for_one_file(
+    guarded: Guarded, target: str
+) -> None:
+    """As with a JSON Web Token that its owner made narrow before he lent it."""
+    token = signer().sign(claims(scope="storage.poll:/5"))
+    fields = {"Authorization": f"Bearer {token}"}
+    answer = guarded.apps[Monitoring.CLOSED]("GET", target, headers=fields)
+
+    assert (403, "this needs the scope status for all ids") == (
+        answer.status,
+        answer.json["message"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("ids", "wanted"),
+    [
+        (((0, MAX_FILE_ID),), True),
+        (((6, MAX_FILE_ID), (0, 5)), True),
+        (((0, 900), (5, 10), (11, MAX_FILE_ID)), True),
+        (((1, MAX_FILE_ID),), False),
+        (((0, MAX_FILE_ID - 1),), False),
+        (((0, 4), (6, MAX_FILE_ID)), False),
+        ((), False),
+    ],
+)
+def test_ranges_are_all_ids_only_without_a_gap(
+    *, ids: tuple[tuple[int, int], ...], wanted: bool
+) -> None:
+    assert wanted is Grant(scope=Scope.STATUS, ids=ids).covers_all()
 
 
 @pytest.mark.parametrize("scope", Scope)

@@ -79,8 +79,17 @@ class Grant:
     ids: tuple[tuple[int, int], ...] = ((0, MAX_FILE_ID),)
     replaces: bool = True
 
+    def covers_all(self) -> bool:
+        """Whether every id there can be is in a range."""
+        next_id = 0
+        for first, last in sorted(self.ids):
+            if first > next_id:
+                return False
+            next_id = max(next_id, last + 1)
+        return next_id > MAX_FILE_ID
+
     def covers(self, file_id: int | None) -> bool:
-        """Whether the id is in a range; None is what has no id."""
+        """Whether the id is in a range; None is any, whichever."""
         return file_id is None or any(
             first <= file_id <= last for first, last in self.ids
         )
@@ -108,6 +117,10 @@ class Identity:
         """
         Raise unless this may be done.
 
+        Args:
+            scope: what is wanted.
+            file_id: for which; None: it is still to be seen for which.
+
         Raises:
             Forbidden: the scope is missing, or is not for this id.
         """
@@ -118,6 +131,17 @@ class Identity:
                 f"the scope {scope} is not for the id {file_id}", scope=scope
             )
         raise Forbidden(f"this needs the scope {scope}", scope=scope)
+
+    def require_for_all(self, scope: Scope) -> None:
+        """
+        Raise unless this may be done for all ids: it tells of the whole archive.
+
+        Raises:
+            Forbidden: the scope is missing, or is for some ids only.
+        """
+        self.require(scope)
+        if not any(grant.covers_all() for grant in self._find(scope, None)):
+            raise Forbidden(f"this needs the scope {scope} for all ids", scope=scope)
 
     def may_read(self, file_id: int) -> bool:
         """Whether the file's bytes may be read, be it for a digest of them only."""
