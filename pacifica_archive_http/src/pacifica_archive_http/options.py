@@ -103,7 +103,7 @@ class ServerOptions:
     )
     tokens: Path | None = option(
         "file of the tokens, made by 'pacifica-archive token new'; with it, every"
-        " request needs one",
+        " request about files needs one",
         default=None,
         converter=_optional(Path),
     )
