@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
@@ -336,7 +337,7 @@ def test_a_file_that_comes_back_is_read(file: Path, token: str) -> None:
     assert _is_valid(known, token)
 
 
-# --- writers in many processes ---------------------------------------------------
+# --- writers at once -------------------------------------------------------------
 
 
 def _child(*arguments: str) -> subprocess.Popen[bytes]:
@@ -349,6 +350,15 @@ def test_writers_at_once_lose_no_token(file: Path) -> None:
 
     wanted = {f"w{each}-{number}" for each in range(8) for number in range(5)}
     assert ([0] * 8, wanted) == (codes, {token.name for token in read_tokens(file)})
+
+
+def test_threads_at_once_lose_no_token(file: Path) -> None:
+    names = {f"w{number}" for number in range(40)}
+    with ThreadPoolExecutor(8) as writers:
+        for name in names:
+            writers.submit(add_token, file, name, scopes=[Scope.READ])
+
+    assert names == {token.name for token in read_tokens(file)}
 
 
 @pytest.mark.parametrize("step", token_child.STEPS)

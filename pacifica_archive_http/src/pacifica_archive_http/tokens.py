@@ -437,7 +437,8 @@ def _locked(path: Path) -> Iterator[Path]:
         lock = target.with_name(f".{target.name}.lock")
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
+            # Of the file as opened here: lockf keeps out no thread of this process.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield target
         finally:
             os.close(descriptor)
