@@ -8,6 +8,7 @@ import logging
 import re
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 from pacifica_archive_core import MAX_FILE_ID, ConfigError
 from pacifica_archive_core.cli import main
+from pacifica_archive_http import tokens
 from pacifica_archive_http.access import Scope
 from pacifica_archive_http.status_table import Unauthorized
 from pacifica_archive_http.tokens import (
@@ -335,6 +337,61 @@ def test_a_file_that_comes_back_is_read(file: Path, token: str) -> None:
     file.with_name("away").rename(file)
 
     assert _is_valid(known, token)
+
+
+@pytest.fixture
+def standing(file: Path, token: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the token of a file whose times stand still at that of its making."""
+    written_ns = file.stat().st_ctime_ns
+    whole = tokens._stamp  # noqa: SLF001 (no file system has a clock that waits)
+    monkeypatch.setattr(
+        tokens, "_stamp", lambda status: (*whole(status)[:3], written_ns)
+    )
+    monkeypatch.setattr(time, "time_ns", lambda: written_ns)
+    return token
+
+
+def test_a_change_within_a_tick_of_the_clock_is_seen(file: Path, standing: str) -> None:
+    known = TokenFile(file)
+    before = _is_valid(known, standing)
+    _spoil(file)
+
+    assert [True, False] == [before, _is_valid(known, standing)]
+
+
+def test_a_file_that_is_mended_within_a_tick_is_read(file: Path, standing: str) -> None:
+    known = TokenFile(file)
+    good = file.read_text()
+    file.write_text("{" * len(good))
+    _is_valid(known, standing)
+    file.write_text(good)
+    _spoil(file)
+
+    assert not _is_valid(known, standing)
+
+
+def test_a_young_file_can_be_used(file: Path, standing: str) -> None:
+    known = TokenFile(file)
+
+    assert [True, True] == [known.is_usable(), _is_valid(known, standing)]
+
+
+def test_an_old_file_is_read_once(
+    file: Path, standing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later_ns = time.time_ns() + 1_000_000_000
+    monkeypatch.setattr(time, "time_ns", lambda: later_ns)
+    known = TokenFile(file)
+    _is_valid(known, standing)
+    monkeypatch.setattr(tokens, "_read", None)
+
+    assert _is_valid(known, standing)
+
+
+def _spoil(file: Path) -> None:
+    """Change the hash in place, and no length."""
+    text = file.read_text()
+    file.write_text(re.sub('"sha256": "[0-9a-f]+"', f'"sha256": "{"0" * 64}"', text))
 
 
 # --- writers at once -------------------------------------------------------------

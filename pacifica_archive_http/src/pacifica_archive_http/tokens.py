@@ -52,6 +52,8 @@ _VERSION = 1
 _MAX_BYTES = 1 << 26
 #: Seconds between two lines of the log about the same broken file.
 _COMPLAIN_S = 60
+#: The clock of files stands still for up to a tick of 100 Hz, and some more.
+_TICK_NS = 12_000_000
 
 _PREFIX = "pacifica_"
 _TOKEN = re.compile(rf"{_PREFIX}([0-9a-f]{{8}})_[A-Za-z0-9_-]{{43}}")
@@ -287,7 +289,11 @@ class TokenFile:
                 " scopes of all tokens, though no token",
                 path,
             )
-        self._stamp: _Stamp | None = _stamp(status)
+        # Of the file whose tokens are in force, and of one that nobody can have
+        # changed since without its stamp telling: that is not read again.
+        self._in_force: _Stamp | None = _stamp(status)
+        # It may be young as yet: the first look is for the second.
+        self._stamp: _Stamp | None = None
         self._broken: tuple[_Stamp, str] | None = None
         self._known = _by_key(tokens)
 
@@ -319,7 +325,7 @@ class TokenFile:
         except OSError:
             return False
         self._look()
-        return now == self._stamp
+        return now == self._in_force
 
     def _look(self) -> Mapping[str, tuple[Token, Identity]]:
         """Return the tokens, read anew if the file has changed."""
@@ -327,7 +333,8 @@ class TokenFile:
             now = _stamp(self._path.stat())
         except FileNotFoundError:
             with self._lock:
-                self._stamp, self._known = None, {}
+                self._stamp = self._in_force = None
+                self._known = {}
                 self._complain("the file of tokens is gone: no token is valid")
                 return self._known
         except OSError as exc:
@@ -345,16 +352,21 @@ class TokenFile:
         if self._broken and self._broken[0] == now:
             self._complain(self._broken[1])
             return
+        # Before it is read: what is changed a tick later or more has another stamp.
+        settled_ns = time.time_ns() - _TICK_NS
         try:
             status, tokens = _read(self._path)
         except ConfigError as exc:
-            self._broken = (now, f"{exc}; the last good one stays in force")
-            self._complain(self._broken[1])
+            text = f"{exc}; the last good one stays in force"
+            self._stamp = self._in_force = None
+            self._broken = (now, text) if now[-1] < settled_ns else None
+            self._complain(text)
         else:
             # In this order: who sees the new stamp takes no lock, and no old token.
             self._known = _by_key(tokens)
             # Of the very file that was read: it may have changed since the look.
-            self._stamp = _stamp(status)
+            self._in_force = _stamp(status)
+            self._stamp = self._in_force if status.st_ctime_ns < settled_ns else None
             self._broken = None
             self._complained = float("-inf")
 
