@@ -144,9 +144,23 @@ def target(request: pytest.FixtureRequest) -> str:
 
 def test_it_is_nginx_that_sends(site: Site, target: str) -> None:
     """Else all of the following would be about nothing."""
-    answer = site.ask_directly("GET", target)
+    answer = site.ask_directly("GET", target, {"X-Accel-Internal": LOCATION})
 
     assert (f"{LOCATION}39/3039", b"") == (answer["X-Accel-Redirect"], answer.body)
+
+
+def test_nginx_says_that_it_can(site: Site) -> None:
+    """Also where the client says something else."""
+    request_id = site.ask("GET", "/12345", {"X-Accel-Internal": "/x/"})["X-Request-Id"]
+
+    # As nginx has sent them.
+    assert site.line_of(str(request_id))["bytes"] is None
+
+
+def test_who_asks_past_nginx_gets_the_bytes(site: Site, target: str) -> None:
+    answer = site.ask_directly("GET", target)
+
+    assert (200, True) == (answer.status, DATA == answer.body)
 
 
 def test_the_bytes_are_those_stored(site: Site, target: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
-from asking import ByCall, needs_posix
+from asking import Answer, ByCall, needs_posix
 
 from pacifica_archive_core import ConfigError, MemoryArchive, open_archive
 from pacifica_archive_core.memory import MemoryOptions
@@ -26,7 +26,7 @@ pytestmark = needs_posix
 
 
 class Handing(ByCall):
-    """The application over a directory, and what it has logged."""
+    """The application over a directory, as nginx asks it, and what it has logged."""
 
     def __init__(
         self,
@@ -39,6 +39,10 @@ class Handing(ByCall):
         )
         self.lines: list[bytes] = []
         super().__init__(make_app(archive, options, access_log=self.lines.append))
+
+    def send(self, env: dict[str, Any]) -> Answer:
+        """Ask as nginx does, if the request does not say otherwise."""
+        return super().send({"HTTP_X_ACCEL_INTERNAL": INTERNAL, **env})
 
 
 @pytest.fixture(params=["archive", "a b%20c ü"])
@@ -74,6 +78,15 @@ def test_what_the_client_is_to_be_told_is_told_to_nginx(call: Handing) -> None:
     names = ("etag", "last-modified", "repr-digest", "x-pacifica-residency-source")
 
     assert [told[name] for name in names] == [answer[name] for name in names]
+
+
+@pytest.mark.parametrize("field", ["", "/", "/files-of-the-archive", "/other/"])
+def test_who_does_not_know_the_location_gets_the_bytes(
+    call: Handing, field: str
+) -> None:
+    answer = call("GET", "/12345", headers={"X-Accel-Internal": field})
+
+    assert (True, False) == (DATA == answer.body, "x-accel-redirect" in answer.headers)
 
 
 def test_a_range_is_handed_over_as_one(call: Handing) -> None:

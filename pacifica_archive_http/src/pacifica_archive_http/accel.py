@@ -38,12 +38,16 @@ def find_location(
         env: the request.
         archive: with an option ``prefix``, as every archive with local paths has.
         file_id: of a file that is on disk.
-        internal: nginx's location of the prefix, with a slash at its end.
+        internal: nginx's location of the prefix, with a slash at its end. nginx names
+            it in each request, in ``X-Accel-Internal``.
         is_part: the answer is of the range that the request has.
 
     Raises:
         NoSuchFile: it was deleted since it was opened.
     """
+    # Who asks us directly, on the same machine, would take it for an empty file.
+    if env.get("HTTP_X_ACCEL_INTERNAL") != internal:
+        return None
     if not isinstance(archive, SupportsLocalPath):
         return None
     # nginx would hold it against a tag that it knows only later.

@@ -132,8 +132,8 @@ class ServerOptions:
     )
     accel_redirect: str | None = option(
         "internal location of nginx in front, as /files-of-the-archive/, that is"
-        " the archive's prefix: nginx sends the files itself (X-Accel-Redirect); only"
-        " with write_once",
+        " the archive's prefix: nginx, which names it in X-Accel-Internal, sends the"
+        " files itself (X-Accel-Redirect); only with write_once",
         default=None,
         converter=_optional(_to_internal),
     )
