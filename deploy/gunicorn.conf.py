@@ -22,8 +22,6 @@ if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
     raw_env += ["PROMETHEUS_MULTIPROC_DIR=/run/pacifica-archive/metrics"]
 # A worker that is busy with a long upload is not dead.
 timeout = 0
-# A connection that goes on has its thread read the whole body of a refused upload.
-keepalive = 0
 graceful_timeout = 60
 # It would be in a home directory, which this user has not.
 control_socket_disable = True
