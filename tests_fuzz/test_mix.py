@@ -35,7 +35,7 @@ SIZES = (0, 1, 63, 64, 4096, 65_536, 65_537, 300_000, 2_000_000)
 #: For an answer, on a busy machine.
 PATIENT_S = 60.0
 #: What a worker's memory may still grow by when all of its buffers have been used.
-GROWTH_BYTES = 48 << 20
+GROWTH_BYTES = 24 << 20
 
 
 @attrs.define
