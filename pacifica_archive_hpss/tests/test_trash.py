@@ -38,6 +38,7 @@ from pacifica_archive_core import (
 from pacifica_archive_core.testing.base import fetch, refusal, store
 from pacifica_archive_core.testing.child import started
 from pacifica_archive_hpss import HpssArchive
+from pacifica_archive_hpss import trash as trash_module
 from pacifica_archive_hpss._hpss import lib
 from pacifica_archive_hpss.session import Session
 
@@ -357,20 +358,66 @@ def test_one_file_that_cannot_be_destroyed_does_not_keep_the_others(
     assert (2, [name], 1) == (count, names(place), len(caplog.records))
 
 
-def test_a_store_that_destroys_nothing_is_not_asked_for_ever(
-    archive: HpssArchive, place: Place
-) -> None:
-    for file_id in range(20):
+def trash_many(archive: HpssArchive, place: Place, *, stuck: int, others: int) -> None:
+    """Trash files of the ids from 0, the first of which cannot be destroyed."""
+    for file_id in range(stuck + others):
         store(archive, file_id, OLD)
         archive.trash(file_id)
-    place.simulator.rule("Unlink:*:-EBUSY")
+    for name in names(place):
+        if int(name.split("/")[-1].split(".")[0], 16) < stuck:
+            place.simulator.rule(f"Unlink@{place.prefix}{name}:*:-EBUSY")
     place.simulator.counters(reset=True)
+
+
+def ids_in_trash(archive: HpssArchive) -> list[int]:
+    return sorted(one.file_id for one in archive.trashed())
+
+
+def test_many_files_that_cannot_be_destroyed_do_not_keep_the_others(
+    archive: HpssArchive, place: Place
+) -> None:
+    """Nor count for the limit."""
+    trash_many(archive, place, stuck=12, others=4)
+    count = archive.empty_trash(2**63, limit=3)
+
+    assert (3, [*range(12), 15]) == (count, ids_in_trash(archive))
+
+
+def test_a_store_that_fails_slowly_is_not_asked_for_ever(
+    archive: HpssArchive, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trash_module, "_PATIENCE_S", 0)
+    trash_many(archive, place, stuck=12, others=0)
     found = refusal(lambda: archive.empty_trash(2**63))
 
     assert (ArchiveUnavailable, 10) == (
         type(found),
         place.simulator.counters()["calls"]["hpss_Unlink"],
     )
+
+
+def test_files_that_fail_slowly_come_last_the_next_time(
+    archive: HpssArchive, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else those behind them would stay for ever."""
+    monkeypatch.setattr(trash_module, "_PATIENCE_S", 0)
+    trash_many(archive, place, stuck=10, others=2)
+    refusal(lambda: archive.empty_trash(2**63))
+    count = archive.empty_trash(2**63)
+
+    assert (2, [*range(10)]) == (count, ids_in_trash(archive))
+
+
+def test_a_directory_that_cannot_be_listed_does_not_keep_the_others(
+    archive: HpssArchive, place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    trash_many(archive, place, stuck=0, others=3)
+    place.simulator.rule(f"Opendir@{place.prefix}/.trash/00:*:-EACCES")
+    with caplog.at_level(logging.WARNING):
+        count = archive.empty_trash(2**63)
+    place.simulator.clear_rules()
+
+    assert (2, [0], 1) == (count, ids_in_trash(archive), len(caplog.records))
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+import os
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -28,9 +30,10 @@ from pacifica_archive_core import (
     SourceRefused,
 )
 from pacifica_archive_posix import PosixArchive, PosixOptions
+from pacifica_archive_posix import trash as trash_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from pathlib import Path
 
 LAYOUTS = {"flat": False, "nested": True}
@@ -332,6 +335,101 @@ def test_a_move_of_which_nothing_can_be_learned_is_unclear(
     calls = failing(errno.EIO, first=number, last=number + 1, lose_reply=True)
     with scene.open(other) as archive, recorded(calls), pytest.raises(CommitUnclear):
         scene.act(archive, other)
+
+
+# --- what cannot be destroyed
+
+
+def trash_many(archive: PosixArchive, count: int) -> list[int]:
+    """Trash files of the ids from 0; return these, the oldest first."""
+    for file_id in range(count):
+        store(archive, file_id, NEW)
+        archive.trash(file_id)
+    return list(range(count))
+
+
+def ids_in_trash(archive: PosixArchive) -> list[int]:
+    return sorted(one.file_id for one in archive.trashed())
+
+
+def stick(monkeypatch: pytest.MonkeyPatch, stuck: Container[int]) -> list[int]:
+    """Let files of some ids not go from the trash; return whose went or were tried."""
+    tried: list[int] = []
+    real = os.unlink
+
+    def unlink(name: str, *, dir_fd: int | None = None) -> None:
+        tried.append(int(name.partition(".")[0]))
+        if tried[-1] in stuck:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        real(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", unlink)
+    return tried
+
+
+def test_one_file_that_cannot_be_destroyed_does_not_keep_the_others(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log says so."""
+    with open_archive(prefix) as archive, caplog.at_level(logging.WARNING):
+        trash_many(archive, 3)
+        stick(monkeypatch, {0})
+        count = archive.empty_trash(2**63)
+        left = ids_in_trash(archive)
+
+    assert (2, [0], 1) == (count, left, len(caplog.records))
+
+
+def test_many_files_that_cannot_be_destroyed_do_not_keep_the_others(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor count for the limit, of which the first ones would take all."""
+    with open_archive(prefix) as archive:
+        ids = trash_many(archive, 24)
+        stick(monkeypatch, ids[:20])
+        count = archive.empty_trash(2**63, limit=3)
+        left = ids_in_trash(archive)
+
+    assert (3, [*ids[:20], 23]) == (count, left)
+
+
+def test_a_trash_of_which_nothing_can_be_destroyed_is_an_error(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_archive(prefix) as archive:
+        ids = trash_many(archive, 3)
+        stick(monkeypatch, ids)
+
+        with pytest.raises(ArchiveUnavailable):
+            archive.empty_trash(2**63)
+
+
+def test_a_store_that_fails_slowly_is_not_asked_for_ever(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trash_module, "_PATIENCE_S", 0)
+    with open_archive(prefix) as archive:
+        ids = trash_many(archive, 20)
+        tried = stick(monkeypatch, ids)
+        with pytest.raises(ArchiveUnavailable):
+            archive.empty_trash(2**63)
+
+    assert ids[:10] == tried
+
+
+def test_files_that_fail_slowly_come_last_the_next_time(
+    prefix: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else those behind them would stay for ever."""
+    monkeypatch.setattr(trash_module, "_PATIENCE_S", 0)
+    with open_archive(prefix) as archive:
+        ids = trash_many(archive, 12)
+        stick(monkeypatch, ids[:10])
+        with pytest.raises(ArchiveUnavailable):
+            archive.empty_trash(2**63)
+        count = archive.empty_trash(2**63)
+
+        assert (2, ids[:10]) == (count, ids_in_trash(archive))
 
 
 # --- crashes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import re
@@ -36,8 +37,9 @@ _log = logging.getLogger(__name__)
 _NAME = re.compile(r"(0|[1-9a-f][0-9a-f]{0,15})\.(0|[1-9][0-9]{0,18})\.[0-9a-f]{32}")
 _SHARD = re.compile(r"[0-9a-f]{2}")
 _NOWHERE = frozenset({errno.ENOENT, errno.ENOTDIR})
-#: After so many files that cannot be destroyed it is the store that fails.
+#: After so many failures, that took so long, it is the store that fails.
 _PATIENCE = 10
+_PATIENCE_S = 10.0
 _RETURN: Mapping[int, type[FileError]] = MappingProxyType(
     {**SWITCH, errno.ENOENT: NoSuchFile}
 )
@@ -50,6 +52,27 @@ class _Entry:
     path: str
     file_id: int
     deleted_ns: int
+
+
+class _Failures:
+    """What failed in one emptying: quick ones end it never, slow ones after some."""
+
+    def __init__(self) -> None:
+        self.errors: list[HpssError] = []
+        self._took_s = 0.0
+
+    @property
+    def too_many(self) -> bool:
+        return len(self.errors) >= _PATIENCE and self._took_s >= _PATIENCE_S
+
+    @contextlib.contextmanager
+    def passed_over(self) -> Iterator[None]:
+        began_s = time.monotonic()
+        try:
+            yield
+        except HpssError as exc:
+            self.errors.append(exc)
+            self._took_s += time.monotonic() - began_s
 
 
 class Trash:
@@ -77,6 +100,7 @@ class Trash:
         self._returning = threading.Lock()
         self._clock = threading.Lock()
         self._last_ns = 0
+        self._failed: set[str] = set()
 
     def put(self, file_id: int) -> None:
         """
@@ -155,29 +179,50 @@ class Trash:
         """
         Destroy what was trashed before a time; return how many files that were.
 
-        What cannot be destroyed is left and does not keep the others.
+        The oldest first. What cannot be destroyed is left and does not keep the others,
+        and is tried after them the next time.
 
         Raises:
             ArchiveError: the store failed, and nothing was destroyed.
         """
         destroyed = 0
-        failures: list[HpssError] = []
-        try:
-            for entry in self._entries():
-                if destroyed == limit or len(failures) == _PATIENCE:
-                    break
-                if entry.deleted_ns < before_ns:
-                    try:
-                        destroyed += self._destroy(entry)
-                    except HpssError as exc:
-                        failures.append(exc)
-        except HpssError as exc:
-            failures.append(exc)
-        if failures and not destroyed:
-            raise error_of(failures[0]) from failures[0]
-        for failure in failures:
-            _log.warning("what is in %s was not destroyed: %s", TRASH, failure)
+        failures = _Failures()
+        for entry in self._old(before_ns, failures):
+            if destroyed == limit or failures.too_many:
+                break
+            failed = True
+            with failures.passed_over():
+                destroyed += self._destroy(entry)
+                failed = False
+            (self._failed.add if failed else self._failed.discard)(entry.path)
+        errors = failures.errors
+        if errors and not destroyed:
+            raise error_of(errors[0]) from errors[0]
+        if errors:
+            _log.warning(
+                "%d of what is in %s could not be destroyed, the first: %s",
+                len(errors),
+                TRASH,
+                errors[0],
+            )
         return destroyed
+
+    def _old(self, before_ns: int, failures: _Failures) -> list[_Entry]:
+        """Return what is old enough by its name, in the order to destroy it."""
+        old: list[_Entry] = []
+        with failures.passed_over():
+            for directory in self._shards():
+                if failures.too_many:
+                    break
+                with failures.passed_over():
+                    old += (
+                        entry
+                        for entry in self._entries_in(directory)
+                        if entry.deleted_ns < before_ns
+                    )
+        return sorted(
+            old, key=lambda entry: (entry.path in self._failed, entry.deleted_ns)
+        )
 
     # --- names -----------------------------------------------------------------
 
@@ -265,10 +310,14 @@ class Trash:
     def _shard(self, file_id: int) -> str:
         return f"{self.path}/{file_id & 0xFF:02x}"
 
-    def _entries(self) -> Iterator[_Entry]:
+    def _shards(self) -> Iterator[str]:
         for shard in self._listed(self.path):
             if _SHARD.fullmatch(shard):
-                yield from self._entries_in(f"{self.path}/{shard}")
+                yield f"{self.path}/{shard}"
+
+    def _entries(self) -> Iterator[_Entry]:
+        for directory in self._shards():
+            yield from self._entries_in(directory)
 
     def _entries_in(self, directory: str) -> Iterator[_Entry]:
         for name in self._listed(directory):

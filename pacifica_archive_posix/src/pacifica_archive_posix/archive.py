@@ -101,7 +101,8 @@ class TreeOptions:
         converter=_to_roots,
     )
     adopt_ids: bool = option(
-        "let adopt take the file of another id",
+        "let adopt take the file of another id; refused by a server with tokens, jwt,"
+        " write_once or any delete but allow, which PATCH would get around",
         default=False,
         converter=to_bool,
     )
@@ -450,6 +451,8 @@ class PosixArchive(Archive):
     def empty_trash(self, before_ns: int, *, limit: int | None = None) -> int:
         """
         Destroy what was trashed before a time; return how many files that were.
+
+        What cannot be destroyed is told in the log only, unless nothing was destroyed.
 
         Args:
             before_ns: nanoseconds since 1970.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import stat
@@ -22,8 +23,14 @@ if TYPE_CHECKING:
 
 __all__ = ["TRASH", "Trash"]
 
+_log = logging.getLogger(__name__)
+
 #: The directory in the prefix that holds what was deleted.
 TRASH = ".trash"
+
+#: After so many failures, that took so long, it is the store that fails.
+_PATIENCE = 10
+_PATIENCE_S = 10.0
 
 _MISSING = "not in the trash"
 _TRASHED = "in the trash, or not: look at its status"
@@ -57,6 +64,7 @@ class Trash:
         self._durable = durable
         self._lock = threading.Lock()
         self._last_ns = 0
+        self._failed: set[tuple[int, int]] = set()
 
     def put(self, file_id: int, name: str, directory: int) -> None:
         """
@@ -153,24 +161,43 @@ class Trash:
         """
         Remove what was deleted before a time; return how many files that were.
 
+        The oldest first. What cannot be removed is left and does not keep the others,
+        and is tried after them the next time.
+
         Raises:
-            OSError: as system calls do; some are removed by then.
+            OSError: as system calls do; no file was removed, or whether for good is
+                not known.
         """
-        old = sorted(name for name in self._names() if name[0] < before_ns)[:limit]
+        old = [each for each in self._names() if each[0] < before_ns]
         if not old:
             return 0
         count = 0
+        failures: list[OSError] = []
+        took_s = 0.0
         with opened(self.path) as trash:
-            for deleted_ns, file_id in old:
-                name = f"{file_id}.{deleted_ns}"
-                with contextlib.suppress(FileNotFoundError):
-                    found = os.stat(name, dir_fd=trash, follow_symlinks=False)
-                    if stat.S_ISREG(found.st_mode):
-                        os.unlink(name, dir_fd=trash)
-                        # Another name: the file is at its id, or later in the trash.
-                        count += found.st_nlink == 1
+            for each in sorted(old, key=lambda each: (each in self._failed, each)):
+                slow = took_s >= _PATIENCE_S
+                if count == limit or (slow and len(failures) >= _PATIENCE):
+                    break
+                began_s = time.monotonic()
+                try:
+                    count += _destroy("{1}.{0}".format(*each), trash)
+                    self._failed.discard(each)
+                except OSError as exc:
+                    self._failed.add(each)
+                    failures.append(exc)
+                    took_s += time.monotonic() - began_s
             if self._durable:
                 os.fsync(trash)
+        if failures and not count:
+            raise failures[0]
+        if failures:
+            _log.warning(
+                "%d of what is in %s could not be destroyed, the first: %s",
+                len(failures),
+                TRASH,
+                failures[0],
+            )
         return count
 
     def _free_name(self, file_id: int, trash: int) -> str:
@@ -219,6 +246,17 @@ def _stat(name: str, directory: int | None = None) -> os.stat_result | None:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
     except FileNotFoundError:
         return None
+
+
+def _destroy(name: str, directory: int) -> bool:
+    """Remove a name in the trash; tell whether that was the end of a file."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if stat.S_ISREG(found.st_mode):
+            os.unlink(name, dir_fd=directory)
+            # Another name: the file is at its id, or later in the trash.
+            return found.st_nlink == 1
+    return False
 
 
 def _remove(name: str, directory: int) -> None:
