@@ -279,6 +279,21 @@ class DestroysInTheOrderOfIds(Memory):
         return len(old)
 
 
+@caught_by("test_emptying_goes_no_further_than_its_limit")
+class DestroysDirectoryByDirectory(Memory):
+    """The oldest first in each, and of those that of the oldest one first."""
+
+    def empty_trash(self, before_ns, *, limit=None):
+        directories = list(dict.fromkeys(file_id for file_id, _ in self._trash))
+        old = sorted(
+            (key for key in self._trash if key[1] < before_ns),
+            key=lambda key: (directories.index(key[0]), key[1]),
+        )[:limit]
+        for key in old:
+            del self._trash[key]
+        return len(old)
+
+
 # --- tape
 
 

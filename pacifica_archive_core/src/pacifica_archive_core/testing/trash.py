@@ -330,13 +330,20 @@ class TrashContract(Declarations):
         assert (1, set(found[1:])) == (count, set(trash.trashed()))
 
     def test_emptying_goes_no_further_than_its_limit(self, archive: Archive) -> None:
-        """And begins with what is oldest."""
+        """And begins with what is oldest, which no list in the order of ids has."""
         trash = self.need_trash(archive)
-        for file_id in (3, 2, 1, 0):
-            last = trash_one(archive, DATA, file_id)
-        counts = [trash.empty_trash(2**63, limit=limit) for limit in (0, 3)]
+        found = [trash_one(archive, DATA, file_id) for file_id in (1, 0, 2, 1, 0)]
+        left = []
+        for limit in (0, 1, 2, 1):
+            count = trash.empty_trash(2**63, limit=limit)
+            left.append((count, {*trash.trashed()}))
 
-        assert ([0, 3], [last]) == (counts, list(trash.trashed()))
+        assert [
+            (0, {*found}),
+            (1, {*found[1:]}),
+            (2, {*found[3:]}),
+            (1, {found[4]}),
+        ] == left
 
     def test_emptying_leaves_what_is_stored(self, archive: Archive) -> None:
         """Also what has been in the trash."""
