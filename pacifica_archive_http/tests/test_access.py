@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any, Never
@@ -18,6 +19,7 @@ from pacifica_archive_http import make_app
 from pacifica_archive_http.access import RULES, Grant, Identity, Scope
 from pacifica_archive_http.guard import rules_for
 from pacifica_archive_http.options import Monitoring, ServerOptions
+from pacifica_archive_http.status_table import Forbidden
 from pacifica_archive_http.tokens import add_token, revoke_token
 
 if TYPE_CHECKING:
@@ -243,7 +245,21 @@ def test_what_tells_of_all_is_not_for_who_may_ask_for_one_file(
 def test_ranges_are_all_ids_only_without_a_gap(
     *, ids: tuple[tuple[int, int], ...], wanted: bool
 ) -> None:
-    assert wanted is Grant(scope=Scope.STATUS, ids=ids).covers_all()
+    who = Identity(
+        name="a",
+        kind="token",
+        # Of one grant, and of several.
+        grants=(
+            Grant(scope=Scope.STATUS, ids=ids[:1]),
+            Grant(scope=Scope.STATUS, ids=ids[1:]),
+        ),
+    )
+    allowed = False
+    with contextlib.suppress(Forbidden):
+        who.require_for_all(Scope.STATUS)
+        allowed = True
+
+    assert wanted is allowed
 
 
 @pytest.mark.parametrize("scope", Scope)

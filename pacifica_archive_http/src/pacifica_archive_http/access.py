@@ -7,6 +7,7 @@ Who may do what: one table of routes and scopes, and who a request comes from.
 
 from __future__ import annotations
 
+import bisect
 import enum
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -16,7 +17,7 @@ from pacifica_archive_core import MAX_FILE_ID
 from pacifica_archive_http.status_table import Forbidden, Unauthorized
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 __all__ = ["RULES", "Authenticator", "Grant", "Identity", "Scope", "find_bearer"]
 
@@ -79,20 +80,28 @@ class Grant:
     ids: tuple[tuple[int, int], ...] = ((0, MAX_FILE_ID),)
     replaces: bool = True
 
-    def covers_all(self) -> bool:
-        """Whether every id there can be is in a range."""
-        next_id = 0
-        for first, last in sorted(self.ids):
-            if first > next_id:
-                return False
-            next_id = max(next_id, last + 1)
-        return next_id > MAX_FILE_ID
 
-    def covers(self, file_id: int | None) -> bool:
-        """Whether the id is in a range; None is any, whichever."""
-        return file_id is None or any(
-            first <= file_id <= last for first, last in self.ids
-        )
+class _Ids:
+    """The ids of some ranges, which may overlap: found in a few steps."""
+
+    def __init__(self, ranges: Iterable[tuple[int, int]]) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in sorted(ranges):
+            if self._lasts and first <= self._lasts[-1] + 1:
+                self._lasts[-1] = max(self._lasts[-1], last)
+            else:
+                self._firsts.append(first)
+                self._lasts.append(last)
+
+    def __contains__(self, file_id: int) -> bool:
+        place = bisect.bisect_right(self._firsts, file_id) - 1
+        return place >= 0 and file_id <= self._lasts[place]
+
+    @property
+    def are_all(self) -> bool:
+        """Whether every id there can be is among them."""
+        return (self._firsts, self._lasts) == ([0], [MAX_FILE_ID])
 
 
 @attrs.frozen(kw_only=True)
@@ -112,6 +121,25 @@ class Identity:
     kind: Literal["token", "jwt"]
     grants: tuple[Grant, ...]
     issuer: str | None = None
+    # Of all grants together: a token may have hundreds, and a list ten thousand ids.
+    _allowed: Mapping[Scope, _Ids] = attrs.field(init=False, eq=False, repr=False)
+    _replaced: _Ids = attrs.field(init=False, eq=False, repr=False)
+
+    @_allowed.default
+    def _find_allowed(self) -> Mapping[Scope, _Ids]:
+        ranges: dict[Scope, list[tuple[int, int]]] = {}
+        for grant in self.grants:
+            ranges.setdefault(grant.scope, []).extend(grant.ids)
+        return {scope: _Ids(found) for scope, found in ranges.items()}
+
+    @_replaced.default
+    def _find_replaced(self) -> _Ids:
+        return _Ids(
+            ids
+            for grant in self.grants
+            if grant.scope is Scope.WRITE and grant.replaces
+            for ids in grant.ids
+        )
 
     def require(self, scope: Scope, file_id: int | None = None) -> None:
         """
@@ -124,13 +152,12 @@ class Identity:
         Raises:
             Forbidden: the scope is missing, or is not for this id.
         """
-        if self._find(scope, file_id):
-            return
-        if self._find(scope, None):
+        if (allowed := self._allowed.get(scope)) is None:
+            raise Forbidden(f"this needs the scope {scope}", scope=scope)
+        if file_id is not None and file_id not in allowed:
             raise Forbidden(
                 f"the scope {scope} is not for the id {file_id}", scope=scope
             )
-        raise Forbidden(f"this needs the scope {scope}", scope=scope)
 
     def require_for_all(self, scope: Scope) -> None:
         """
@@ -140,23 +167,16 @@ class Identity:
             Forbidden: the scope is missing, or is for some ids only.
         """
         self.require(scope)
-        if not any(grant.covers_all() for grant in self._find(scope, None)):
+        if not self._allowed[scope].are_all:
             raise Forbidden(f"this needs the scope {scope} for all ids", scope=scope)
 
     def may_read(self, file_id: int) -> bool:
         """Whether the file's bytes may be read, be it for a digest of them only."""
-        return bool(self._find(Scope.READ, file_id))
+        return file_id in self._allowed.get(Scope.READ, ())
 
     def may_replace(self, file_id: int) -> bool:
         """Whether a file that is there may be replaced by another."""
-        return any(grant.replaces for grant in self._find(Scope.WRITE, file_id))
-
-    def _find(self, scope: Scope, file_id: int | None) -> list[Grant]:
-        return [
-            grant
-            for grant in self.grants
-            if grant.scope is scope and grant.covers(file_id)
-        ]
+        return file_id in self._replaced
 
 
 class Authenticator(Protocol):
