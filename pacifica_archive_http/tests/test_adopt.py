@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from asking import ByCall, environment
 
-from pacifica_archive_core import MemoryArchive, SourceRefused
+from pacifica_archive_core import (
+    ConfigError,
+    MemoryArchive,
+    SourceRefused,
+    open_archive,
+)
 from pacifica_archive_http import make_app
+from pacifica_archive_http.fitting import check_archive
 from pacifica_archive_http.options import ServerOptions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from pacifica_archive_core import Archive
 
 MOVED = {"message": "File Moved Successfully"}
@@ -187,3 +192,16 @@ def test_any_backend_may_offer_it(path: str, status: int) -> None:
         answer = ByCall(make_app(archive))("PATCH", "/5", _document(path))
 
     assert status == answer.status
+
+
+@pytest.mark.parametrize(
+    "options", [ServerOptions(tokens=Path("file")), ServerOptions(jwt=Path("file"))]
+)
+def test_who_has_a_token_takes_no_file_of_another_id(
+    prefix: Path, options: ServerOptions
+) -> None:
+    with (
+        open_archive("posix", prefix=prefix, adopt_ids=True) as archive,
+        pytest.raises(ConfigError, match=r"'adopt_ids': .* (tokens|jwt) may say"),
+    ):
+        check_archive(archive, options)

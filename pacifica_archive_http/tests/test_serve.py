@@ -96,6 +96,18 @@ def test_a_trash_that_the_backend_lacks_is_refused() -> None:
     assert "no trash" in done.stderr
 
 
+def test_files_of_other_ids_are_not_taken_past_tokens(tmp_path: Path) -> None:
+    pytest.importorskip("pacifica_archive_posix")
+    add_token(tmp_path / "tokens", "one", scopes=[Scope.MOVE])
+    done = _run(
+        *("-t", "posix", "--prefix", str(tmp_path), "-o", "adopt_ids=true"),
+        *("-p", "0", "--tokens", str(tmp_path / "tokens")),
+    )
+
+    assert 14 == done.returncode
+    assert "adopt_ids" in done.stderr
+
+
 def test_ip_6_is_served() -> None:
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()

@@ -144,6 +144,31 @@ def test_tokens_that_cannot_be_read_are_said_when_the_server_loads_it(
         )
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "status"),
+    [
+        ("DELETE", "allow", 200),
+        ("DELETE", "deny", 500),
+        ("DELETE", "trash", 500),
+        ("WRITE_ONCE", "yes", 500),
+    ],
+)
+def test_files_of_other_ids_are_not_taken_past_what_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, status: int
+) -> None:
+    """By no request that opens the archive."""
+    pytest.importorskip("pacifica_archive_posix")
+    other = tmp_path / "50"
+    monkeypatch.setenv("PACIFICA_ARCHIVE_POSIX_PREFIX", str(tmp_path))
+    monkeypatch.setenv("PACIFICA_ARCHIVE_POSIX_ADOPT_IDS", "true")
+    monkeypatch.setenv(f"PACIFICA_ARCHIVE_SERVER_{name}", value)
+    call = ByCall(make_application(os.environ))
+    other.write_bytes(b"bytes of 50")
+    answer = call("PATCH", "/5", json.dumps({"path": str(other)}).encode())
+
+    assert (status, status == 500) == (answer.status, other.exists())
+
+
 def test_nothing_is_opened_before_the_first_request() -> None:
     """A server may fork in between, and an archive is not for two processes."""
     make_application({"PACIFICA_ARCHIVE_TYPE": "not_installed"})

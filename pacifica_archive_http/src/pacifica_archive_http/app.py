@@ -46,6 +46,7 @@ from pacifica_archive_http.digests import (
     parse_tail,
     repr_digest,
 )
+from pacifica_archive_http.fitting import check_archive
 from pacifica_archive_http.guard import Guard, find_authenticators
 from pacifica_archive_http.health import Alive, Readiness, Ready
 from pacifica_archive_http.ids import find_file_id
@@ -72,7 +73,7 @@ from pacifica_archive_http.transfer import (
     read_document,
     read_exactly,
 )
-from pacifica_archive_http.trash import TrashBin, check_deletion
+from pacifica_archive_http.trash import TrashBin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -179,7 +180,7 @@ def _find_archive(
 ) -> Callable[[], Archive]:
     if not isinstance(archive, Archive):
         return _Lazy(archive, options)
-    check_deletion(archive, options)
+    check_archive(archive, options)
     return lambda: archive
 
 
@@ -200,7 +201,7 @@ class _Lazy:
             if self._archive is None:
                 with contextlib.ExitStack() as held:
                     archive = held.enter_context(self._spec.open())
-                    check_deletion(archive, self._options)
+                    check_archive(archive, self._options)
                     held.pop_all()
                 self._archive = archive
             return self._archive

@@ -28,6 +28,7 @@ from pacifica_archive_core.cli import archive_options
 from pacifica_archive_core.options import option_help
 from pacifica_archive_http.access_log import JsonLines, LineBuffer, open_log
 from pacifica_archive_http.app import make_app
+from pacifica_archive_http.fitting import check_archive
 from pacifica_archive_http.guard import find_authenticators
 from pacifica_archive_http.limits import ClientPlaces
 from pacifica_archive_http.metrics import new_directory
@@ -38,7 +39,6 @@ from pacifica_archive_http.tls import (
     TlsFiles,
     load_credentials,
 )
-from pacifica_archive_http.trash import check_deletion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -389,7 +389,7 @@ def _open_and_close(
 ) -> None:
     try:
         with spec.open() as archive:
-            check_deletion(archive, options)
+            check_archive(archive, options)
             sender.send(archive.shared_between_processes)
     except ArchiveError as exc:
         sender.send(exc)
