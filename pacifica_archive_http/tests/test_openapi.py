@@ -123,9 +123,11 @@ def test_every_field_that_is_read_is_a_parameter_but_those_of_http() -> None:
     }
     parameters = {name.lower() for name in document()["components"]["parameters"]}
 
-    # The token is a security scheme; a Content-Range is refused; the rest is HTTP's.
+    # The token is a security scheme; a Content-Range is refused; X-Accel-Internal is
+    # nginx's and no client's; the rest is HTTP's.
     assert parameters == names - {
-        *("authorization", "content-range", "expect", "transfer-encoding")
+        *("authorization", "content-range", "expect", "transfer-encoding"),
+        "x-accel-internal",
     }
 
 
