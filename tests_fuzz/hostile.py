@@ -390,8 +390,8 @@ def _mutations(draw: st.DrawFn, file_id: int) -> Attempt:
             st.sampled_from(
                 [
                     lambda: data.__delitem__(place),  # noqa: B023 (called here)
-                    lambda: data.insert(place, draw(st.integers(0, 255))),  # noqa: B023
-                    lambda: data.__setitem__(place, draw(st.integers(0, 255))),  # noqa: B023
+                    lambda: data.insert(place, draw(st.integers(0, 255))),  # noqa: B023 (as above)
+                    lambda: data.__setitem__(place, draw(st.integers(0, 255))),  # noqa: B023 (as above)
                 ]
             )
         )

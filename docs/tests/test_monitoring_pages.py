@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import generate
 import pytest
-import yaml  # type: ignore[import-untyped]
+import yaml  # type: ignore[import-untyped]  # has no types
 from prometheus_client.parser import text_string_to_metric_families
 
 from pacifica_archive_http import PROBLEMS
@@ -83,7 +83,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
                 method=verb,
                 headers={"Authorization": f"Bearer {token}"},
             )
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (as above)
                 return bytes(answer.read())
 
         ask("PUT", "/5", b"abc")

@@ -228,7 +228,7 @@ def test_a_rename_that_is_tried_again_has_another_target(
     def spy(self: Session, function: object, *args: Any, **options: Any) -> int:  # noqa: ANN401 (as the session's)
         if function is lib.pah_rename:
             targets.append(args[1])
-        return call(self, function, *args, **options)  # type: ignore[arg-type]
+        return call(self, function, *args, **options)  # type: ignore[arg-type]  # passed through
 
     monkeypatch.setattr(Session, "call", spy)
     archive.trash(FILE_ID)

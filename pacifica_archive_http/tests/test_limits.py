@@ -244,7 +244,7 @@ def test_a_new_process_has_the_row_of_a_killed_one() -> None:
     with _holding(places, "a", 1):
         places.give_back(first)
         places.take("a")
-        size = os.stat(f"/proc/self/fd/{places._file}").st_size  # noqa: PTH116, SLF001
+        size = os.stat(f"/proc/self/fd/{places._file}").st_size  # noqa: PTH116, SLF001 (follows the link; no answer tells it)
 
     assert 2 * 1024 * 16 == size
 

@@ -193,7 +193,7 @@ def _decrypted(key: bytes, password_file: Path | None) -> bytes:
     try:
         # Of an extra.
         from cryptography import exceptions  # noqa: PLC0415 (see above)
-        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 (an extra)
     except ImportError as exc:
         raise ConfigError(
             "--tls-key: is encrypted, which wants pip install"
